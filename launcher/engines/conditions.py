@@ -171,8 +171,9 @@ def _few_states(case: Case, name: str, value: str) -> Words | None:
 
 def _unread(case: Case, name: str, value: str) -> Words | None:
     """The release does not read a variable of its engine's."""
-    within, whole = case.target.known, _whole(case, name)
-    if {name, whole} & within.variables:
+    within, after, whole = case.target.known, case.target.after, _whole(case, name)
+    read = within.variables | (after.variables if after else frozenset())
+    if {name, whole} & read or case.target.is_before:
         return None
     meant = dialect(case.target.engine).meant.get(whole)
     return {"hint": meant or _readers(whole, within, few=len(case.env) <= FEW)}

@@ -256,8 +256,21 @@ def _looked_at(issue: Issue, case: Case) -> bool:
 def _met(case: Case) -> Iterator[Issue]:
     for row in every_issue((case.target.engine,)):
         of_it = row.engine == case.target.engine if row.engine else case.gpus
-        if of_it and row.when.suits(case):
+        if of_it and row.when.suits(case) and _goes_back_to(row, case):
             yield from _told(row, case)
+
+
+def _goes_back_to(row: Issue, case: Case) -> bool:
+    """Whether a row is of a release older than all that are known. An advisory says since when;
+    nobody looked when another fault that some release mended began.
+    """
+    span = row.when.release
+    if not (row.engine and case.target.is_before):
+        return True
+    is_mended = bool(span.last or span.before)
+    return span.has(version(case.target.release or "")) and (
+        bool(span.first or row.advisory) or not is_mended
+    )
 
 
 def _told(row: Issue, case: Case) -> Iterator[Issue]:

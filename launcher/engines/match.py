@@ -35,6 +35,7 @@ class Case:
     gpus: int
     model: frozenset[str] = frozenset()  # traits of the model
     keyed: bool = False  # a key is asked for that stands in no option
+    serves: bool = True  # the engine's own server listens, and no other program's
     policy: Policy | None = None  # how patient its launcher is; None: it has none
     point: str = ""  # the operating point that it is resolved for, of POINTS; "": for none
 
@@ -102,6 +103,8 @@ class Case:
         told = {trait for trait, holds in chosen.items() if holds}
         if self.target.measured:
             told |= self.target.measured.traits
+        if not self.serves:
+            told -= traits.OF_SERVER
         return self.model | told | ({"keyed"} if self.keyed else set())
 
 

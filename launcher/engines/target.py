@@ -56,6 +56,24 @@ class Target:
         return dialect(self.engine).options.release(self.nearest)
 
     @property
+    def is_before(self) -> bool:
+        """Whether it is older than all that are known: what they lack it may have had."""
+        oldest = dialect(self.engine).options.releases[0]
+        return () < version(self.release or "") < version(oldest)
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether it is newer than all that are known: what they lack it may have."""
+        return version(self.release or "") > version(dialect(self.engine).options.newest)
+
+    @property
+    def after(self) -> Release | None:
+        """The known release next to it, where it is between two of them."""
+        known = dialect(self.engine).options
+        found = known.after(self.release or "")
+        return known.release(found) if found else None
+
+    @property
     def doubt(self) -> str | None:
         """Why the release is not just the installed one."""
         name = dialect(self.engine).name

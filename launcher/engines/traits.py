@@ -30,6 +30,7 @@ CHOICES: Final = frozenset(
     " no-p2p no-infiniband serving reachable keyed measured-p2p-broken measured-ipc-faster"
     " measured-ipc-slower measured-order".split()
 )
+OF_SERVER: Final = frozenset({"serving", "reachable"})  # of the engine's own, not of a wrapper's
 KNOWN: Final = (
     FAMILIES
     | CHOICES

@@ -214,9 +214,10 @@ def unreleased(image: str) -> str:
     nobody knows which it is.
     """
     image = re.sub(r"\$\{\w+:?-([^{}]*)\}", r"\1", image)  # what it is where nothing is set
-    name, _, tag = image.lower().partition("@")[0].rpartition("/")[2].partition(":")
+    last = image.lower().rpartition("/")[2]  # whichever registry it is from
+    name, _, tag = last.partition("@")[0].partition(":")
     is_newest = name in TAGGED and tag.partition("-")[0] in ("", "latest") and "@" not in image
-    is_open = re.search(r"[${<]", image)
+    is_open = re.search(r"[${<]", last)
     return "" if is_open or is_newest or _is_released(image) else image
 
 

@@ -126,6 +126,10 @@ class Launch:
             return path
         return mounts.on_host(path, self.around.mounts)
 
+    def mounted(self, path: str) -> str:
+        """What the text mounts where a path of its container is, in its words; "" for nothing."""
+        return mounts.mounted(path, self.around.mounts) if path.startswith("/") else ""
+
     def noting(self, *notes: str) -> Launch:
         """With more to say of how it was read."""
         return replace(self, notes=tuple(dict.fromkeys((*self.notes, *notes))))

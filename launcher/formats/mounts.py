@@ -11,13 +11,25 @@ from pathlib import PurePosixPath
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.yamltext import get, of, word
 
-Mounts = Mapping[str, str]  # folders of the host, by where they are inside; "" where nobody knows
+# Folders of the host, or volumes, as the text names them, by where they are inside.
+Mounts = Mapping[str, str]
 _PLAIN = re.compile(r"/[^$`{}<>*]*")  # a path that nothing has to be filled into
+# `source:target:options`; a colon within `${MODELS:-/srv}` is none between them.
+_PART = r"(?:\$\{[^}]*\}|[^:])*"
+_VOLUME = re.compile(rf"(?P<source>{_PART}):(?P<target>{_PART})")
 _NAMES = {"src": "source", "dst": "target", "destination": "target"}
 
 
 def on_host(path: str, mounts: Mounts) -> str:
     """The path on the host; "" for one that is inside alone, or nobody knows where."""
+    found = mounted(path, mounts)
+    return found if _PLAIN.fullmatch(found) else ""
+
+
+def mounted(path: str, mounts: Mounts) -> str:
+    """The same as the text names it, which may have to be filled in (`$MODELS/GLM-5.2`), or be a
+    volume.
+    """
     inside = PurePosixPath(path)
     at = [one for one in map(PurePosixPath, mounts) if inside.is_relative_to(one)]
     if not at:
@@ -42,8 +54,8 @@ def of_options(options: Iterable[tuple[str, str]]) -> Mounts:
 
 def of_volume(text: str) -> Mounts:
     """`/data/glm:/model:ro`; what has no path of the host, a volume by its name, is nowhere."""
-    source, _, rest = text.partition(":")
-    return _mount(source, rest.partition(":")[0])
+    found = _VOLUME.match(text)
+    return _mount(found["source"], found["target"]) if found else {}
 
 
 def of_tables(tables: Sequence[Table], around: Sequence[Table]) -> Mounts:
@@ -77,4 +89,4 @@ def _folders(around: Sequence[Table]) -> dict[str, str]:
 def _mount(source: str, target: str) -> Mounts:
     if not target.startswith("/"):
         return {}
-    return {str(PurePosixPath(target)): source if _PLAIN.fullmatch(source) else ""}
+    return {str(PurePosixPath(target)): source}

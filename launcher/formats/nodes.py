@@ -31,6 +31,7 @@ class Scalar:
     start: int
     end: int
     style: str = ""  # ' or ", | or > for blocks
+    said: str = ""  # the value in the author's characters, templates and all
 
     @property
     def is_null(self) -> bool:
@@ -59,8 +60,11 @@ class Table:
 Node = Scalar | List | Table
 
 
-def documents(text: str) -> Iterator[Node]:
-    """The roots of all documents in a text. Raises NotYamlError."""
+def documents(text: str, own: str | None = None) -> Iterator[Node]:
+    """The roots of all documents in a text, in which other letters may stand for those that its
+    author wrote in `own`, as many. Raises NotYamlError.
+    """
+    written = text if own is None else own
     stack: list[_Open] = []
     anchors: dict[str, Node] = {}
     try:
@@ -69,7 +73,7 @@ def documents(text: str) -> Iterator[Node]:
                 case yaml.DocumentStartEvent():
                     anchors = {}
                 case yaml.ScalarEvent() | yaml.AliasEvent():
-                    made = _leaf(event, anchors)
+                    made = _leaf(event, anchors, text, written)
                     if stack:
                         stack[-1].add(made)
                     else:
@@ -97,11 +101,14 @@ def _line(event: Any) -> int:
     return int(event.start_mark.line) + 1
 
 
-def _leaf(event: Any, anchors: dict[str, Node]) -> Node:
+def _leaf(event: Any, anchors: dict[str, Node], text: str, own: str) -> Node:
     start, end = event.start_mark.index, event.end_mark.index
     if event.__class__ is yaml.AliasEvent:
         return anchors.get(str(event.anchor), Scalar("", start, end))
-    made = Scalar(_decoded(event), start, end, event.style or "")
+    text_of = _decoded(event)
+    inner = slice(start + 1, end - 1) if event.style in ("'", '"') else slice(start, end)
+    said = own[inner] if text[inner] == event.value else text_of
+    made = Scalar(text_of, start, end, event.style or "", said)
     if event.anchor:
         anchors[event.anchor] = made
     return made

@@ -75,7 +75,7 @@ class Document:
 
     def launches(self) -> Iterator[Launch]:
         """Every launch, in its order. Raises NotYamlError."""
-        roots = [*documents(self.source.seen)]
+        roots = [*documents(self.source.seen, self.source.text)]
         self.claims = claims.read(roots)
         for root in roots:
             if not isinstance(root, Scalar):

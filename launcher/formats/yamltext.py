@@ -134,7 +134,7 @@ def of(tables: Sequence[Table], *keys: str) -> Node | None:
 
 def word(node: Node | None) -> str:
     """What a scalar says; "" for what is none."""
-    return node.value if isinstance(node, Scalar) else ""
+    return node.said if isinstance(node, Scalar) else ""
 
 
 def filled(text: Text, env: Mapping[str, Word]) -> Text:

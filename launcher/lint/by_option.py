@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from launcher.engines import issues
+from launcher.engines.engine import dialect
 from launcher.engines.issues import Issue
 from launcher.engines.match import Case
 from launcher.engines.options import Given, Release
@@ -43,7 +45,32 @@ def told(case: Case, within: Release, seen: Seen) -> defaultdict[str, list[Conce
     for issue in issues.issues(case):
         if seen.knows(issue, {*case.flags, *case.env}):
             told[issue.name].append(of_issue(issue, within))
+    for name, concern in [*_shared(told, case, within)]:
+        told[name].append(concern)
     return told
+
+
+def _shared(
+    told: Mapping[str, Sequence[Concern]], case: Case, within: Release
+) -> Iterator[tuple[str, Concern]]:
+    """What is said of one option or variable, of each other that the same remedy changes: it is
+    not fine where it stands.
+    """
+    his = re.compile(dialect(case.target.engine).his)
+    for name, concerns in told.items():
+        for one in concerns:
+            remedy = next((made for made in one.remedies if made.set or made.unset), None)
+            if not (remedy and one.verdict.says_no):
+                continue
+            wanted: dict[str, str | None] = {**remedy.set, **dict.fromkeys(remedy.unset)}
+            if any(his.fullmatch(changed) for changed in wanted):  # the author decides
+                continue
+            for changed, value in wanted.items():
+                other = changed if changed.isupper() else within.catalogue.canonical(changed)
+                given = case.value(other)
+                if other != name and given is not None and given != value:
+                    called = name if name.isupper() else f"--{name}"
+                    yield other, replace(one, why=f"with {called}: {one.why}")
 
 
 def canonical_name(given: Given, within: Release) -> str:

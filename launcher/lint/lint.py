@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ from launcher.lint import around, room
 from launcher.lint.by_option import Seen, canonical_name, told
 from launcher.lint.concerns import Concern, Verdict, guesses, ranked
 from launcher.lint.config_file import has_file, of_file
+from launcher.lint.outside import doubts
 from launcher.lint.parsing import (
     WHEEL,
     glued,
@@ -95,7 +97,7 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     )
     of_it.update({name: around.reached(all, launch, within) for name, all in of_it.items()})
     entries = []
-    unknown, lost = 0, overridden(givens)
+    unknown, lost, doubted = 0, overridden(givens), doubts(launch.given, target)
     for at, given in enumerate(givens):
         value = "" if given.is_positional else " ".join(given.values)
         name = given.name.lstrip("-")
@@ -110,7 +112,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             concerns.append(around.again(given))
         elif given.word not in launch.outside:
             as_read = replace(given, problem=None) if is_open and given.option else given
-            concerns += of_option(as_read, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            parsed = of_option(as_read, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            concerns += [one for one in parsed if not (at in doubted and one.verdict.is_refused)]
             concerns += of_file(given, givens, within)
         if at not in lost:
             said = of_it[canonical_name(given, within)]
@@ -119,7 +122,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             entries.append(Entry(given.word, value, Verdict.FINE, OUTSIDE, Known.READ, WHEEL))
             continue
         entry = _entry(given.word, value, name, concerns, given.option)
-        if not concerns and (what := unjudged(given)):
+        if at in doubted and not concerns:
+            entry = replace(entry, unjudged=f"{NOT_JUDGED}: {doubted[at]}")
+        elif not concerns and (what := unjudged(given)):
             entry = replace(entry, unjudged=f"{NOT_JUDGED}: {what}")
         entries.append(entry)
     for name, word in launch.variables.items():
@@ -283,9 +288,9 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     engine = dialect(target.engine)
     named = engine.option_of
     path = values.get(named("model_path"), "")
-    served = _served(target.model, path, values.get(named("served_model_name"), ""))
-    model = traits.of(target.model, served or path)
-    taken = f"{path} is taken for {served}, as it is served" if served else model.note
+    called, how = _called(launch, target.model, path, values.get(named("served_model_name"), ""))
+    model = traits.of(target.model, called or path)
+    taken = f"{path} is taken for {called}, {how}" if called else model.note
     is_shared = named("enable_dp_attention") in values
     replicas = 1 if is_shared else count(named("dp_size"))
     ranks = count(named("tp_size")) * count(named("pp_size")) * replicas
@@ -296,7 +301,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
         env=dict(launch.env),
         host=values.get("host", engine.host),
         port=0,
-        model=served or path,
+        model=called or path,
         model_name="",
         policy=Policy(),
         settings=tuple(settings.values()),
@@ -311,19 +316,26 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     )
 
 
-def _served(model: Model, path: str, names: str) -> str:
-    """The name under which a checkpoint is served, where its own says nothing and nobody read its
-    config.json, and that one is a known model's; "" for all others.
+def _called(launch: Launch, model: Model, path: str, names: str) -> tuple[str, str]:
+    """The known model that a checkpoint is, and how that is known, where its own path says nothing
+    and nobody read its config.json: what is mounted there, else the name under which it is served;
+    "" for all others.
     """
     if model != Model() or models.is_id(path) or models.by_name(path) or not path:
-        return ""
-    return next((name for name in names.split() if models.by_name(name)), "")
+        return "", ""
+    told = [(launch.mounted(path), "which is mounted there")]
+    told += [(name, "as it is served") for name in names.split()]
+    return next(((name, how) for name, how in told if models.by_name(name)), ("", ""))
 
 
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:
     """The case that a launch is, on the host of the target where its facts are known."""
     made = issues.of_plan(as_plan(launch, givens, target, within), target.release)
-    return replace(made, target=replace(made.target, infiniband=target.infiniband))
+    return replace(
+        made,
+        target=replace(made.target, infiniband=target.infiniband),
+        serves=wrappers.of_program(launch.program) is None,
+    )
 
 
 def notes(launch: Launch, target: Target) -> tuple[str, ...]:
@@ -338,7 +350,6 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     )
     left_out = (f"left out: {what}" for what in complaints())
     outside = ", ".join(launch.references[:6])
-    between = _between(givens, target)
     unseen = _unseen(launch, givens, target)
     filled = (f"filled in from outside, unknown here: {outside}",) if outside else ()
     plan = as_plan(launch, givens, target, within)
@@ -349,7 +360,7 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     return (
         *filled,
         *((unseen,) if unseen else ()),
-        *((between,) if between else ()),
+        *_doubted(launch, target),
         *_unjudged(launch, givens, within),
         *plan.notes,
         *((doubt,) if doubt else ()),
@@ -377,24 +388,13 @@ def _unseen(launch: Launch, givens: Sequence[Given], target: Target) -> str:
     return f"not judged, for what is not read may set it: {', '.join(told)}" if told else ""
 
 
-def _between(givens: Sequence[Given], target: Target) -> str | None:
-    """The options that one neighbour of a release between the known ones has, and the other not."""
-    known = dialect(target.engine).options
-    after = known.after(target.release or "")
-    older, newer = target.known, known.release(after) if after else None
-    changed = [
-        one.word
-        for one in givens
-        if newer
-        and one.read
-        and bool(older.candidates(one.read)) != bool(newer.candidates(one.read))
-    ]
-    if not newer or not changed:
-        return None
-    return (
-        f"{', '.join(dict.fromkeys(changed))}: {older.name} and {newer.name} differ in this, what"
-        f" {known.engine} {target.release} does is unknown"
-    )
+def _doubted(launch: Launch, target: Target) -> Iterator[str]:
+    """The options of which nobody knows what a release does that is none of those known."""
+    givens, words = launch.given(target.known), defaultdict[str, list[str]](list)
+    for at, why in doubts(launch.given, target).items():
+        words[why].append(givens[at].word)
+    for why, named in words.items():
+        yield f"{', '.join(dict.fromkeys(named))}: {why}"
 
 
 def _unjudged(launch: Launch, givens: Sequence[Given], within: Release) -> Iterator[str]:

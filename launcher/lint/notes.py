@@ -13,6 +13,7 @@ from launcher.engines.members import overridden
 from launcher.lint.by_option import Seen, canonical_name, told
 from launcher.lint.concerns import Concern, by_remedy, in_container, ranked
 from launcher.lint.config_file import of_file
+from launcher.lint.outside import doubts
 from launcher.lint.parsing import of_option
 from launcher.plan.plan import Plan
 
@@ -54,8 +55,10 @@ def _judged(plan: Plan) -> Iterator[tuple[str, str, list[Concern]]]:
     of_it = told(case, within, Seen()) if plan.gpus else defaultdict[str, list[Concern]](list)
     givens = within.given(plan.arguments)
     lost = overridden(givens)
+    doubted = doubts(lambda release: release.given(plan.arguments), case.target)
     for at, given in enumerate(givens):
-        named = [*of_option(given, lost.get(at), within, hints=True)]
+        parsed = of_option(given, lost.get(at), within, hints=True)
+        named = [one for one in parsed if not (at in doubted and one.verdict.is_refused)]
         named += of_file(given, givens, within)
         known = [] if at in lost else of_it[canonical_name(given, within)]
         words = [given.word] if given.is_positional else [given.word, *given.values]

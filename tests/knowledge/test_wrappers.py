@@ -21,12 +21,27 @@ from launcher.lint.rewrite import rewrite
 SGLANG = dialect("sglang").options
 TARGET = Target(SGLANG.newest, "sm100")
 DYNAMO = "python3 -m dynamo.sglang --model-path m"
-OWN = [name.replace("*", "x") for one in wrappers.table().rows for name in one.options]
+ROWS = wrappers.table().rows
+MODEL = {"sglang": "--model-path m", "vllm": "--model m"}
+PLAIN = {"sglang": "sglang serve", "vllm": "vllm serve"}
+OWN = [(one, name.replace("*", "x")) for one in ROWS for name in one.options]
+of_rows = pytest.mark.parametrize("one", ROWS, ids=lambda one: one.program)
+of_options = pytest.mark.parametrize(
+    ("one", "name"), OWN, ids=[f"{one.engine}-{name}" for one, name in OWN]
+)
+
+
+def target(engine: str) -> Target:
+    return Target(dialect(engine).options.newest, "sm100", engine=engine)
 
 
 def entries(text: str) -> dict[str, Entry]:
     [launch] = read(text).launches
-    return {entry.name: entry for entry in lint(launch, TARGET)}
+    return {entry.name: entry for entry in lint(launch, target(launch.engine))}
+
+
+def through(one: wrappers.Wrapper, words: str) -> str:
+    return f"python3 -m {one.program} {MODEL[one.engine]} {words}"
 
 
 def test_every_row_can_be_read_and_is_of_a_known_program() -> None:
@@ -36,35 +51,84 @@ def test_every_row_can_be_read_and_is_of_a_known_program() -> None:
         assert (one.program,) in dialect(one.engine).programs
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_its_own_option_is_left_alone(name: str) -> None:
-    text = f"{DYNAMO} --{name} x --no-{name}"
+@of_options
+def test_its_own_option_is_left_alone(one: wrappers.Wrapper, name: str) -> None:
+    text = through(one, f"--{name} x --no-{name}")
     said = entries(text)
 
     assert {said[f"--{name}"].why, said[f"--no-{name}"].why} == {"Dynamo reads it"}
-    assert {entry.verdict for entry in said.values()} == {Verdict.FINE}
-    assert rewrite(read(text).launches[0], TARGET).edits == ()
+    assert not [entry for entry in said.values() if entry.verdict.says_no]
+    assert rewrite(read(text).launches[0], target(one.engine)).edits == ()
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_without_it_the_engine_refuses_the_option(name: str) -> None:
-    said = entries(f"sglang serve --model-path m --{name} x")
+@of_options
+def test_without_it_the_engine_refuses_the_option(one: wrappers.Wrapper, name: str) -> None:
+    said = entries(f"{PLAIN[one.engine]} {MODEL[one.engine]} --{name} x")
     assert said[f"--{name}"].verdict is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize("release", SGLANG.releases)
-def test_no_release_of_the_engine_has_what_is_its_own(release: str) -> None:
-    known = SGLANG.release(release)
-    assert not [name for name in OWN if known.candidates(f"--{name}")]
+@of_rows
+def test_no_release_of_the_engine_has_what_is_its_own(one: wrappers.Wrapper) -> None:
+    engine = dialect(one.engine).options
+    names = [name.replace("*", "x") for name in one.options]
+    for release in map(engine.release, engine.releases):
+        assert not [name for name in names if release.candidates(f"--{name}")]
 
 
-def test_what_nobody_knows_is_not_judged_and_noted() -> None:
-    text = f"{DYNAMO} --moon-phase full --tp 8"
+@of_rows
+def test_what_nobody_knows_is_not_judged_and_noted(one: wrappers.Wrapper) -> None:
+    text = through(one, "--moon-phase full --tp 8")
     said = entries(text)["--moon-phase"]
+    told = notes(read(text).launches[0], target(one.engine))
 
     assert said.verdict is Verdict.FINE
-    assert said.why.startswith("not judged: no release of SGLang has it, Dynamo may")
-    assert any("not judged: --moon-phase" in note for note in notes(read(text).launches[0], TARGET))
+    name = dialect(one.engine).name
+    assert said.why.startswith(f"not judged: no release of {name} has it, {one.name} may")
+    assert any("not judged: --moon-phase" in note for note in told)
+
+
+OF_VLLM = {"--disaggregation-mode": "prefill", "--is-decode-worker": "", "--connector": "nixl"}
+
+
+@pytest.mark.parametrize("word", OF_VLLM)
+def test_a_worker_of_dynamo_on_vllm_is_read(word: str) -> None:
+    said = entries(f"python3 -m dynamo.vllm --model m {word} {OF_VLLM[word]}")
+    assert said[word].why == "Dynamo reads it"
+    assert entries(f"vllm serve m {word} {OF_VLLM[word]}")[word].verdict.says_no
+
+
+POD = """apiVersion: v1
+kind: Pod
+metadata: {name: m}
+spec:
+  containers:
+  - image: x
+    command: [python3, -m, PROGRAM]
+    args: [MODEL, m, --host, 0.0.0.0]
+    startupProbe: {httpGet: {path: /live, port: 9090}, failureThreshold: 60, periodSeconds: 60}
+"""
+SERVERS = {"sglang": "sglang.launch_server", "vllm": "vllm.entrypoints.openai.api_server"}
+
+
+@of_rows
+def test_its_server_is_not_the_engines(one: wrappers.Wrapper) -> None:
+    pod = POD.replace("MODEL", MODEL[one.engine].split()[0])
+    said = entries(pod.replace("PROGRAM", one.program))
+    plain = entries(pod.replace("PROGRAM", SERVERS[one.engine]))
+
+    assert "startupProbe" not in said
+    assert said["--host"].verdict is Verdict.FINE
+    assert plain["--host"].verdict is Verdict.RISKY
+    assert "startupProbe" in plain
+
+
+@of_rows
+def test_a_probe_that_does_not_wait_for_the_load_is_told_whose_ever_it_is(
+    one: wrappers.Wrapper,
+) -> None:
+    pod = POD.replace("MODEL", MODEL[one.engine].split()[0]).replace(", m,", ", zai-org/GLM-5,")
+    pod = pod.replace("Threshold: 60", "Threshold: 1").replace("PROGRAM", one.program)
+    assert "it kills the server after" in entries(pod)["startupProbe"].why
 
 
 @pytest.mark.parametrize(

@@ -89,3 +89,32 @@ def test_a_release_of_another_engine_is_said_to_be_one() -> None:
     [one] = judge("vllm serve m -tp 8", Target(release="0.5.23", arch="sm120")).launches
 
     assert any("--release 0.5.23 is another engine's" in why for why in one.assumed)
+
+
+OWN = "sglang-glm5:latest"
+STARTS = "python3 -m sglang.launch_server --model-path a/m"
+PLACES = {
+    "docker": f"docker run --gpus all IMAGE {STARTS}",
+    "compose": f"services: {{a: {{image: 'IMAGE', command: {STARTS}}}}}",
+    "kubernetes": "spec: {containers: [{image: 'IMAGE', command: [" + STARTS.replace(" ", ", ") + "]}]}",
+}  # fmt: skip
+of_places = pytest.mark.parametrize("form", PLACES)
+
+
+@of_places
+@pytest.mark.parametrize(
+    "registry", ["<your-registry>", "${REGISTRY}", "{{ registry }}", "YOUR_REGISTRY"]
+)
+def test_an_image_is_quoted_as_its_author_wrote_it(form: str, registry: str) -> None:
+    text = PLACES[form].replace("IMAGE", f"{registry}/{OWN}")
+    [told] = judge(text, Target(None, "sm120")).launches
+
+    assert told.launch.image == f"{registry}/{OWN}"
+    assert any(f"the image {registry}/{OWN} is none of its releases" in one for one in told.notes)
+
+
+@of_places
+@pytest.mark.parametrize("image", ["<your-image>", "x/sglang-glm5:<tag>", "x/sglang-glm5:${TAG}"])
+def test_of_an_image_that_is_left_open_nothing_is_said(form: str, image: str) -> None:
+    [told] = judge(PLACES[form].replace("IMAGE", image), Target(None, "sm120")).launches
+    assert not [note for note in told.notes if "none of its releases" in note or "TTT" in note]

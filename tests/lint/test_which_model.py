@@ -66,3 +66,68 @@ def test_a_name_of_nothing_says_nothing(name: str) -> None:
 
     assert not [note for note in told if "taken for" in note]
     assert any("model unknown" in note for note in told)
+
+
+SERVE = (
+    "python3 -m sglang.launch_server --model-path /model --tp-size 4 --dsa-decode-backend trtllm"
+)
+IMAGE = "lmsysorg/sglang:v0.5.23"
+POD = """apiVersion: v1
+kind: Pod
+metadata: {name: m}
+spec:
+  volumes: [{name: w, hostPath: {path: SOURCE}}]
+  containers:
+  - {image: IMAGE, command: [COMMAND], volumeMounts: [{name: w, mountPath: /model}]}
+"""
+FORMS = {
+    "docker -v": f"docker run -v SOURCE:/model:ro {IMAGE} {SERVE}",
+    "docker --mount": f"docker run --mount type=bind,src=SOURCE,dst=/model {IMAGE} {SERVE}",
+    "compose": f"services: {{a: {{image: {IMAGE}, command: {SERVE}, volumes: ['SOURCE:/model']}}}}",
+    "compose, long": f"services: {{a: {{image: {IMAGE}, command: {SERVE},"
+    " volumes: [{type: bind, source: 'SOURCE', target: /model}]}}",
+    "kubernetes": POD.replace("IMAGE", IMAGE).replace("COMMAND", ", ".join(SERVE.split())),
+    "quadlet": f"[Container]\nImage={IMAGE}\nVolume=SOURCE:/model\nExec={SERVE}\n",
+}
+of_forms = pytest.mark.parametrize("form", FORMS)
+
+
+def mounted(form: str, source: str) -> Judged:
+    text = FORMS[form].replace("SOURCE", source)
+    return judge(text, Target("0.5.23", "sm120", "rtx-pro-6000")).launches[0]
+
+
+@of_forms
+def test_a_folder_is_the_model_that_is_mounted_there(form: str) -> None:
+    told = mounted(form, "/srv/GLM-5.3-Flash-NVFP4")
+
+    assert "/model is taken for /srv/GLM-5.3-Flash-NVFP4, which is mounted there" in told.notes
+    assert not told.is_sound  # SM120 lacks these kernels
+
+
+@of_forms
+def test_a_folder_of_any_other_name_is_nobodys(form: str) -> None:
+    told = mounted(form, "/srv/weights")
+
+    assert not [note for note in told.notes if "taken for" in note]
+    assert any("model unknown" in note for note in told.notes)
+
+
+@pytest.mark.parametrize("form", ["docker -v", "compose", "compose, long"])
+@pytest.mark.parametrize(
+    "source", ["${MODELS:-/srv}/GLM-5.2-NVFP4", "./GLM-5.2-NVFP4", "glm-5.2-nvfp4"]
+)
+def test_so_is_a_volume_or_a_folder_somewhere(form: str, source: str) -> None:
+    [note] = [note for note in mounted(form, source).notes if "taken for" in note]
+    assert "which is mounted there" in note
+
+
+@pytest.mark.parametrize(
+    ("source", "inside"), [("/srv/models", "/model/x"), ("/srv/GLM-5.2", "/model/GLM-4.7-FP8")]
+)
+def test_what_is_below_a_mount_has_its_own_name(source: str, inside: str) -> None:
+    text = FORMS["docker -v"].replace("SOURCE", source)
+    text = text.replace("--model-path /model", f"--model-path {inside}")
+    [told] = judge(text, Target("0.5.23")).launches
+
+    assert not [note for note in told.notes if "taken for" in note]
