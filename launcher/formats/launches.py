@@ -45,6 +45,11 @@ _OTHER = re.compile(
     r"(?:~|\.{0,2})/[\w./-]+|[\w-]+\.(?:sh|py)|[a-z]\w*[-_][\w-]*[a-z]|torchrun|accelerate|ray"
 )
 
+# `bash -c`, `-lc`: what comes next is a script
+_IS_SCRIPT = re.compile(r"-[a-z]*c")
+_ALL = re.compile(r"\$@|\$\{@\}")
+_PARAMETER = re.compile(r"\$\{?([0-9])\}?")
+
 
 @dataclass(frozen=True)
 class Launch:
@@ -200,10 +205,33 @@ def _nested(words: Sequence[Word], command: Command, script: Script, form: str) 
     for text in scripts:
         for inner in script.nested(text, scope.copy()):
             for found in of_command(replace(inner, line=command.line), script, form):
+                found = handed(found, within.words if within else words)
                 made = _of_container(found, within) if within else found
                 if within and within.starts:
                     made = replace(made, under=under(within.words))
                 yield replace(made, name=made.name or command.within)
+
+
+def handed(found: Launch, words: Sequence[Word]) -> Launch:
+    """A launch within the script of `sh -c SCRIPT NAME ARGUMENT...`, with what these words hand on
+    to it: its `"$@"` is the arguments, its `"$0"` the name.
+    """
+    said = values(words)
+    at = next((at for at, one in enumerate(said) if _IS_SCRIPT.fullmatch(one)), None)
+    if not at or said[at - 1].rpartition("/")[2] not in SHELLS or len(words) < at + 3:
+        return found
+    name, *arguments = words[at + 2 :]
+    made: list[Word] = []
+    for one in found.arguments:
+        text = one.value if not one.known else ""
+        number = _PARAMETER.fullmatch(text)
+        if arguments and _ALL.fullmatch(text):  # without any, others may add them
+            made += arguments
+        elif number and int(number[1]) <= len(arguments):
+            made.append((name, *arguments)[int(number[1])])
+        else:
+            made.append(one)
+    return replace(found, arguments=tuple(made))
 
 
 def _own(word: Word) -> str:

@@ -215,6 +215,7 @@ class Document:
             if SOUGHT.search(one.value) and re.search(r"\s", one.value):
                 for launch in self._script(filled(one.pieces, env), env, form):
                     is_found = True
+                    launch = launches.handed(launch, whole)
                     if is_own:
                         launch = replace(launch, under=launches.under(words))
                     yield self._named(launch, place, [one])

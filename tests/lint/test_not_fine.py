@@ -62,3 +62,21 @@ def test_a_way_between_experts_that_vllm_took_away_does_nothing(value: str) -> N
 def test_one_that_vllm_has_is_fine() -> None:
     text = "vllm serve a/m --host 127.0.0.1 --all2all-backend allgather_reducescatter"
     assert entries(text, VLLM)["--all2all-backend"].verdict is Verdict.FINE
+
+
+DEEPEP = {
+    "sglang": "sglang serve --model-path a/m --tp-size 8 --moe-a2a-backend deepep",
+    "vllm": "vllm serve a/m -tp 8 --all2all-backend deepep_low_latency",
+}
+
+
+@pytest.mark.parametrize(("engine", "arch", "is_risky"), [
+    ("sglang", "sm120", True), ("sglang", "sm100", False),
+    ("vllm", "sm120", True), ("vllm", "sm100", False),
+])  # fmt: skip
+def test_deepep_over_pcie_alone_is_risky(engine: str, arch: str, *, is_risky: bool) -> None:
+    target = Target("0.5.23" if engine == "sglang" else "0.33.0", arch, engine=engine)
+    said = entries(DEEPEP[engine], target)
+    told = said["--moe-a2a-backend" if engine == "sglang" else "--all2all-backend"]
+
+    assert (told.verdict is Verdict.RISKY and "DeepEP" in told.why) is is_risky

@@ -276,7 +276,7 @@ def test_a_context_that_has_no_room_is_made_shorter(form: str) -> None:
     fix = fixed(form, Target("0.33.0", "sm120", "rtx-pro-6000", engine="vllm"))
 
     assert not fix.obstacles
-    assert {change.new for change in fix.changes} == {"--max-model-len 321536", ""}
+    assert {change.new for change in fix.changes} == {"--max-model-len 240640", ""}
     assert "--disable-log-requests" in " ".join(fix.text.split())
 
 
