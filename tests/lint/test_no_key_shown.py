@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from launcher.engines.engine import NAMES
@@ -128,6 +128,7 @@ def test_what_is_no_key_stays_in_a_profile(
 @given(st.sampled_from(sorted(FORMS)), st.sampled_from(NAMED), KEYS)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 def test_whatever_the_key_is(form: str, name: str, key: str) -> None:
+    assume("token" not in form or not key.isdigit())  # `max_token` is a number, and no secret
     key = key.replace("/", "-") if "url" in form else key  # a URL's password has none of these
     text = filled(form, name, key)
     judgement = judge(text, Target("0.33.0", "sm100"))
