@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -171,6 +172,8 @@ class Grouped(Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """A command; its module is imported for it."""
         if name in MODULE_OF and name not in self.commands:
+            if os.geteuid() == 0:  # who root becomes may not read our files: refusals need them
+                import_module("launcher.cli.refusals")
             for command in import_module(f"launcher.cli.{MODULE_OF[name]}").COMMANDS:
                 self.add_command(command)
         return super().get_command(context, name)

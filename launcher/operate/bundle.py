@@ -70,9 +70,10 @@ def begun(instance: StateDir, output: str | None) -> Iterator[Output]:
 
     It is gone, or empty, where what is done with it fails.
     """
-    _require_there(instance)  # before an older archive goes
     path = target(output or "./", f"{_stem(instance)}.tar.gz")
     place, is_new = path.absolute(), not os.path.lexists(path)
+    if not is_new:
+        _require_there(instance)  # before an older archive goes
     try:
         if kind := guarded.strange(path):
             raise FileExistsError(errno.EEXIST, f"it is {kind}")

@@ -170,7 +170,8 @@ def shapes() -> list[str]:
         flat = [
             part for value in values for part in (value if isinstance(value, tuple) else (value,))
         ]
-        found += [value.pattern for value in flat if isinstance(value, re.Pattern)]
+        texts = [value.pattern for value in flat if isinstance(value, re.Pattern)]
+        found += [text.decode() if isinstance(text, bytes) else text for text in texts]
     found += [LOG.doom.pattern, LOG.drained.pattern, *(bar.pattern for bar, _ in LOG.bars)]
     found += forms.PATTERNS
     texts = [LOG.ready, understood.RUN, *(text for text, _ in LOG.opens)]

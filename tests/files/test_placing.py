@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from launcher.cli import cli
+from launcher.cli import every_command
 from launcher.errors import UserError
 from launcher.files.placing import target
 from launcher.operate import bench_files, bundle
@@ -49,7 +49,7 @@ def test_each_option_for_a_file_that_is_written_says_that_a_folder_will_do() -> 
     """What is written where somebody says: by these options, and by no other."""
     found = {
         (command.name, option)
-        for command in cli.commands.values()
+        for command in every_command().values()
         for parameter in command.params
         if isinstance(parameter, click.Option) and "folder/" in (parameter.help or "")
         for option in parameter.opts

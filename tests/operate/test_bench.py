@@ -300,7 +300,7 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
     with made:
         made.write(b"x")
 
-    assert "No space left on device" in made.failed
+    assert "no space left on device" in made.failed
 
 
 def test_a_record_is_never_written_over(up: World, tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_the_instance_of_another_user_is_told_to_be_unreadable(instance: StateDi
 def test_a_closed_state_folder_is_one_clear_message(instance: StateDir) -> None:
     with (
         closed(instance.folder),
-        pytest.raises(UserError, match="cannot read the state folder stub: Permission"),
+        pytest.raises(UserError, match="cannot read the state folder stub: permission"),
     ):
         metrics.text(Path("stub"))
 

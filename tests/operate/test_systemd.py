@@ -679,7 +679,10 @@ def test_the_shared_files_go_with_the_last_profile(world: World, root: Path) -> 
             ("-p", "cpu-demo", "--user", "root", "--api-key-file", "/no/key"),
             "there is no key file /no/key",
         ),
-        (("-p", "cpu-demo", "--user", "root", "--root", "/proc"), "cannot write /proc/etc"),
+        (
+            ("-p", "cpu-demo", "--user", "root", "--root", "/proc"),
+            "--root names /proc, which keeps no files",
+        ),
     ],
 )
 def test_what_is_in_the_way_is_one_clear_message(
