@@ -34,8 +34,8 @@ def _never(folder: Path) -> str | None:
     """Why nothing can ever be kept in a folder that is not there. One that is there may be another
     host's or container's that is shown here: it is looked into, whoever may write it.
     """
-    there = next((one for one in (folder, *folder.parents) if one.is_dir()), folder)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # what is closed to us is told by who looks into it
+        there = next((one for one in (folder, *folder.parents) if one.is_dir()), folder)
         return places.is_read_only(there) if there != folder else None
     return None
 
