@@ -118,8 +118,10 @@ def record(path: Path) -> Record:
     what is none.
     """
     text = whole(str(path), LARGEST, "give a file that `glm5-serve bench --save` wrote")
-    text = text[: text.rfind("\n") + 1]
-    lines = [_line(path, number, one) for number, one in enumerate(text.splitlines(), 1) if one]
+    *whole_lines, last = text.splitlines(keepends=True) or [""]
+    if last.endswith("\n") or _is_whole(last):
+        whole_lines.append(last)
+    lines = [_line(path, number, one) for number, one in enumerate(whole_lines, 1) if one.strip()]
     runs = [one for one in lines if isinstance(one, Run)]
     if len(runs) != 1 or not isinstance(lines[0], Run):
         raise _no_record(path, "it does not begin with one run")
@@ -130,6 +132,14 @@ def record(path: Path) -> Record:
         tuple(one for one in lines if isinstance(one, Level)),
         verdicts[-1] if verdicts else None,
     )
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _line(path: Path, number: int, text: str) -> Line:

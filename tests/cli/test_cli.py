@@ -123,7 +123,7 @@ def test_every_command_that_prints_data_takes_json(world: World) -> None:
         (
             "up -p stub --set flags.port=http",
             78,
-            "--set: flags.port: Input should be a valid integer",
+            "--set: flags.port: wanted a whole number, not 'http'",
         ),
         (
             "up -p stub --set engine.python=/no/python",

@@ -52,6 +52,7 @@ BY_OPTION: tuple[str, ...] = (
     "diagnose {}",
     "model {}",
     "fit stub --model {}",
+    "init own --facts {}",
     "profiles validate {}",
     "doctor stub --sysroot {}",
     "facts --sysroot {}",
@@ -157,7 +158,7 @@ def test_a_place_that_is_one_is_not_spoken_of(world: World) -> None:
         ran = world.run(words, GLM5_SERVE_STATE_DIR=str(world.folder / "not/there/yet"))
 
         assert ran.returncode in (0, 1), ran
-        assert "GLM5_SERVE_STATE_DIR" not in ran.stderr
+        assert "GLM5_SERVE_STATE_DIR names" not in ran.stderr
 
 
 @pytest.mark.parametrize("words", BY_OPTION)

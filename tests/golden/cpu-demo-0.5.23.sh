@@ -11,5 +11,6 @@ PATH=/home/user/.cache/glm5-serve/cpu-demo/engine/bin:"$PATH" \
   --mem-fraction-static 0.1 \
   --max-total-tokens 8192 \
   --sleep-on-idle \
+  --enable-metrics \
   --host 127.0.0.1 \
   --port 30100

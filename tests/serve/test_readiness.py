@@ -55,7 +55,7 @@ def test_a_server_that_starts_is_alive_and_not_ready(world: World) -> None:
 def test_what_is_no_address_is_refused(world: World, address: str) -> None:
     refused = world.run("up", "-p", "stub", "--health-listen", address)
 
-    assert refused.returncode == Exit.CONFIG
+    assert refused.returncode == Exit.USAGE
     assert "--health-listen: access.health_listen: wanted an address and a port" in refused.stderr
     assert "--set" not in refused.stderr
 
