@@ -118,10 +118,10 @@ def record(path: Path) -> Record:
     what is none.
     """
     text = whole(str(path), LARGEST, "give a file that `glm5-serve bench --save` wrote")
-    *whole_lines, last = text.splitlines(keepends=True) or [""]
-    if last.endswith("\n") or _is_whole(last):
-        whole_lines.append(last)
-    lines = [_line(path, number, one) for number, one in enumerate(whole_lines, 1) if one.strip()]
+    told = text.splitlines()
+    if told and not text.endswith("\n") and not _is_whole(told[-1]):
+        del told[-1]
+    lines = [_line(path, number, one) for number, one in enumerate(told, 1) if one]
     runs = [one for one in lines if isinstance(one, Run)]
     if len(runs) != 1 or not isinstance(lines[0], Run):
         raise _no_record(path, "it does not begin with one run")

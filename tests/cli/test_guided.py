@@ -25,7 +25,7 @@ from launcher.statedir.events import Event
 from launcher.statedir.folder import StateDir
 from launcher.statedir.times import local, moment
 
-GROUPS = {name: one for name, one in cli.cli.commands.items() if isinstance(one, click.Group)}
+GROUPS = {name: one for name, one in cli.every_command().items() if isinstance(one, click.Group)}
 
 
 @dataclass
@@ -62,7 +62,7 @@ def commands() -> list[tuple[str, click.Command]]:
     below = (
         (f"{name} {sub}", one) for name in GROUPS for sub, one in GROUPS[name].commands.items()
     )
-    return [*((n, c) for n, c in cli.cli.commands.items() if n not in GROUPS), *below]
+    return [*((n, c) for n, c in cli.every_command().items() if n not in GROUPS), *below]
 
 
 @pytest.mark.parametrize("words", ["", "systemd", "gateway"])
@@ -116,7 +116,7 @@ def test_a_word_of_another_tool_gets_ours_below_a_group(run: Run, group: str) ->
     known = GROUPS[group]
     for word, ours in refusals.OF_A_GROUP[group].items():
         assert word not in known.commands
-        assert ours.strip("`").split()[0] in {*cli.cli.commands, "rm", "systemctl"}
+        assert ours.strip("`").split()[0] in {*cli.every_command(), "rm", "systemctl"}
         assert ours.removeprefix("`").partition("`")[0].split()[0] in run(group, word, "x").fix
     near = run(
         group, "statuss" if group == "gateway" else "shwo" if group == "profiles" else "prnt"

@@ -8,15 +8,15 @@ import click
 import pytest
 from conftest import World
 
-from launcher.cli import cli
+from launcher.cli import every_command
 from launcher.cli.options import BEST, NAMED, UP
 from launcher.operate import control
 from launcher.statedir import home as home_of
 
 
 def test_each_command_says_by_the_same_words_what_is_meant() -> None:
-    groups = [one for one in cli.commands.values() if isinstance(one, click.Group)]
-    every = [*cli.commands.values(), *(sub for one in groups for sub in one.commands.values())]
+    groups = [one for one in every_command().values() if isinstance(one, click.Group)]
+    every = [*every_command().values(), *(sub for one in groups for sub in one.commands.values())]
     told = {
         option.help
         for command in every

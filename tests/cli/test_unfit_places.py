@@ -53,6 +53,8 @@ BY_OPTION: tuple[str, ...] = (
     "model {}",
     "fit stub --model {}",
     "init own --facts {}",
+    "profiles new own --facts {}",
+    "profiles --facts {}",
     "profiles validate {}",
     "doctor stub --sysroot {}",
     "facts --sysroot {}",

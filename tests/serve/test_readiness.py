@@ -56,7 +56,7 @@ def test_what_is_no_address_is_refused(world: World, address: str) -> None:
     refused = world.run("up", "-p", "stub", "--health-listen", address)
 
     assert refused.returncode == Exit.USAGE
-    assert "--health-listen: access.health_listen: wanted an address and a port" in refused.stderr
+    assert f"--health-listen {address!r}: wanted an address and a port" in refused.stderr
     assert "--set" not in refused.stderr
 
 
