@@ -24,20 +24,10 @@ def state_home(environ: Mapping[str, str]) -> Path:
     UserError where that can be no folder.
     """
     by, folder = _named(environ)
-    if why := places.obstacle(folder, writing=False) or _never(folder):
+    if why := places.obstacle(folder, writing=False):
         what = f"no instance can be kept where {by} says: it names {why}"
         raise UserError(what, fix="GLM5_SERVE_STATE_DIR=DIR names a folder for them")
     return folder
-
-
-def _never(folder: Path) -> str | None:
-    """Why nothing can ever be kept in a folder that is not there. One that is there may be another
-    host's or container's that is shown here: it is looked into, whoever may write it.
-    """
-    with contextlib.suppress(OSError):  # what is closed to us is told by who looks into it
-        there = next((one for one in (folder, *folder.parents) if one.is_dir()), folder)
-        return places.is_read_only(there) if there != folder else None
-    return None
 
 
 def usual(environ: Mapping[str, str]) -> Path:
