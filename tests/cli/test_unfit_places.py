@@ -250,7 +250,7 @@ def test_a_state_folder_on_a_file_system_that_is_read_only(world: World) -> None
     with mounted(place, "-t", "tmpfs", "-o", "ro", "tmpfs"):
         for words in LOOKS:
             ran = world.run(*words.split(), GLM5_SERVE_STATE_DIR=str(place / "state"))
-            assert ran.returncode in (0, 1), (words, ran)
+            assert ran.returncode in (0, 1, 78), (words, ran)  # restart starts it
             assert "bug" not in ran.stderr
         for words, status in (("status", 1), ("metrics", 0), ("down", 0)):
             assert world.run(words, GLM5_SERVE_STATE_DIR=str(place)).returncode == status
