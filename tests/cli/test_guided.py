@@ -250,3 +250,19 @@ def test_a_key_in_a_folder_is_that_of_the_profile(tmp_path: Path) -> None:
 
 def test_groups_are_ours() -> None:
     assert all(isinstance(one, Group) for one in GROUPS.values())
+
+
+def test_no_number_of_seconds_is_none() -> None:
+    """`nan` passes each bound of a range, and waits for ever; so does `inf` without a last one."""
+    numbers = [
+        (name, option)
+        for name, command in commands()
+        for option in command.params
+        if isinstance(option.type, (click.types.FloatParamType, click.FloatRange))
+    ]
+
+    assert len(numbers) > 2
+    for name, option in numbers:
+        for said in ("nan", "inf", "-inf"):
+            with pytest.raises(click.BadParameter):
+                option.type.convert(said, option, click.Context(click.Command(name)))
