@@ -8,7 +8,9 @@ from typing import Any
 
 from launcher.config import layers
 from launcher.config.load import PlanRequest, load
-from launcher.config.target import TargetOptions, planned
+from launcher.config.profile import Profile
+from launcher.config.resolve import resolve
+from launcher.config.target import TargetOptions, instance_of
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import Target, blackwell
 from launcher.errors import Exit, UserError
@@ -35,6 +37,7 @@ class Row:
     fits: bool
     obstacle: str | None
     description: str
+    best: bool = False  # what is taken where none is named
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -46,28 +49,35 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
     A name found twice means the first: the other is shadowed.
     """
     made: list[Row] = []
+    offer: dict[str, Plan] = {}
     for found in (*layers.all_profiles(environ), *layers.aliases().values()):
         shadowed = any(row.name == found.name for row in made)
         where = found.name, found.place, str(found.path), shadowed
         try:
             name = found.name if found.alias and not shadowed else str(found.path)
-            profile = load(PlanRequest(name), environ).profile
-            plan, _ = planned(PlanRequest(name), environ, Target())
-            count, described = profile.replicas, profile.description
-            described = f"old name of {found.meaning}" if found.alias else described
-            is_doubtful = any(note.startswith("unverified") for note in plan.notes)
-            description = f"{described}; unverified" if is_doubtful else described
+            plan, profile = _of_all(name, environ)
         except UserError as refusal:
             made.append(Row(*where, "?", False, "broken", f"broken: {refusal.what}"))
             continue
+        count, described = profile.replicas, profile.description
+        described = f"old name of {found.meaning}" if found.alias else described
+        is_doubtful = any(note.startswith("unverified") for note in plan.notes)
+        description = f"{described}; unverified" if is_doubtful else described
         why_not = obstacle(plan, driver, count)
         made.append(Row(*where, needs(plan, count), why_not is None, why_not, description))
-    return made
+        if not shadowed and not found.alias and may_be_chosen(plan, count):
+            offer[found.name] = plan
+    best = best_of(offer, driver)
+    return [replace(row, best=row.name == best and not row.shadowed) for row in made]
 
 
-def _of_all(ask: PlanRequest, environ: Mapping[str, str]) -> tuple[Plan, int]:
-    """The plan of a profile's server, the first where it has several, and how many it has."""
-    return planned(ask, environ, Target())[0], load(ask, environ).profile.replicas
+def _of_all(name: str, environ: Mapping[str, str]) -> tuple[Plan, Profile]:
+    """The plan of a profile's server, the first where it has several, and the profile."""
+    ask = PlanRequest(name)
+    composed = load(ask, environ)
+    folder = instance_of(composed, environ).folder
+    plan = resolve(composed, ask, folder, layers.ours(environ), Target())
+    return plan, composed.profile
 
 
 def needs(plan: Plan, count: int) -> str:
@@ -190,19 +200,25 @@ def engine_of(host: Host) -> str | None:
 def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
     """What may be chosen for a host, by name: the plans of all profiles that say which GPUs they
     need, whatever host it is.
-
-    The published card is kept for comparison: its commands are not chosen. One over several hosts,
-    or of several servers, is for who says which.
     """
     found: dict[str, Plan] = {}
     for profile in layers.all_profiles(environ):
         try:
-            plan, count = _of_all(PlanRequest(profile.name), environ)
+            plan, named = _of_all(profile.name, environ)
         except UserError:
             continue  # a broken profile is told by `glm5-serve profiles`
-        if plan.arch and plan.ruled and not plan.nodes and count == 1:
+        if may_be_chosen(plan, named.replicas):
             found.setdefault(profile.name, plan)
     return found
+
+
+def may_be_chosen(plan: Plan, count: int) -> bool:
+    """Whether a profile is taken where none is named.
+
+    The published card is kept for comparison: its commands are not chosen. One over several hosts,
+    or of several servers, is for who says which.
+    """
+    return bool(plan.arch and plan.ruled and not plan.nodes and count == 1)
 
 
 def best_of(offer: Mapping[str, Plan], driver: Driver, engine: str | None = None) -> str | None:

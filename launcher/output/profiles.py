@@ -25,8 +25,8 @@ KEY = 34  # columns of a key in what a profile comes to
 
 
 def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_json: bool) -> None:
-    """The profiles, those for this host first; of packaged ones for other GPUs, and of old names,
-    how many there are, but for `every`.
+    """The profiles, the best for this host first, then those that fit it; of packaged ones for
+    other GPUs, and of old names, how many there are, but for `every`.
     """
     if as_json:
         told = [one.to_json() for one in rows]
@@ -34,7 +34,8 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
         return
     from launcher.output.console import console, row, table_or_blocks, words
 
-    shown = sorted(rows if every else _of_interest(rows), key=lambda one: not one.fits)
+    wanted = rows if every else _of_interest(rows)
+    shown = sorted(wanted, key=lambda one: (not one.best, not one.fits))
     table = table_of("name", "fits", "from", "needs", "what")
     for one in shown:
         cells = (one.name, _fits(one), _place(one), one.needs, cut(one.description))
@@ -59,7 +60,7 @@ def _of_interest(rows: Sequence[Row]) -> list[Row]:
 
 
 def _fits(one: Row) -> str:
-    return "yes" if one.fits else f"no: {one.obstacle}"
+    return f"no: {one.obstacle}" if not one.fits else "yes, the best" if one.best else "yes"
 
 
 def _place(one: Row) -> str:
