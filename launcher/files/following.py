@@ -36,23 +36,26 @@ def lines(
     first line. Looks again `every` so many seconds.
     """
     try:
-        while True:
+        alive = True
+        while alive:
             alive = going_on()  # asked first: what was written before the end is still read
-            # nothing is added to it from here on
-            put_aside = file is None or not _is_at(path, file)
-            while piece := file.read(PIECE) if file else b"":
-                *whole, rest = (rest + piece).split(b"\n")
-                yield from whole
-            if put_aside and (following := _after(path, file)):
-                if rest:
-                    yield rest
-                if file:
-                    file.close()
-                file, rest = following, b""
-            elif alive:
+            at_newest = False
+            while not at_newest:  # files pass by: all that there are now, before they are gone
+                # nothing is added to it from here on
+                put_aside = file is None or not _is_at(path, file)
+                while piece := file.read(PIECE) if file else b"":
+                    *whole, rest = (rest + piece).split(b"\n")
+                    yield from whole
+                following = _after(path, file) if put_aside else None
+                at_newest = following is None
+                if following:
+                    if rest:
+                        yield rest
+                    if file:
+                        file.close()
+                    file, rest = following, b""
+            if alive:
                 time.sleep(every)
-            else:
-                break
         if rest:
             yield rest
     finally:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from launcher.files import following
@@ -25,6 +25,14 @@ def write(path: Path, *lines: str) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+@example(
+    # more files at each look than are read at one
+    [
+        ["rotate", "write", "rotate", "write", "rotate"],
+        ["write", "rotate", "write", "rotate"],
+        ["write", "rotate", "write", "rotate", "write", "rotate"],
+    ]
+)
 @given(rounds=st.lists(st.lists(st.sampled_from(["write", "rotate"]), max_size=6), max_size=8))
 def test_no_line_is_lost_or_told_twice(
     tmp_path_factory: pytest.TempPathFactory, rounds: list[list[str]]
