@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 from functools import partial
+from re import _constants, _parser
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -140,3 +142,49 @@ def test_every_word_of_a_longer_start_of_vllm_names_the_profiles_seconds() -> No
     early = issues.every_issue(["vllm"])
     [row] = [each for each in early if each.id == "vllm-start-given-up-early"]
     assert [*row.remedies[0].set.values()] == [wanted]
+
+
+def begins_with_anything(parsed: Any) -> bool:
+    """Whether what a regular expression takes may begin with a text that somebody else wrote."""
+    for kind, told in parsed:
+        if kind in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+            least, most, repeated = told
+            what, which = repeated[0]
+            is_negated = what is _constants.IN and which[0][0] is _constants.NEGATE
+            if most > 8 and (is_negated or what in (_constants.ANY, _constants.NOT_LITERAL)):
+                return True
+            branches, can_be_empty = [repeated], least == 0
+        elif kind is _constants.SUBPATTERN:
+            branches, can_be_empty = [told[3]], told[3].getwidth()[0] == 0
+        elif kind is _constants.BRANCH:
+            branches, can_be_empty = told[1], any(one.getwidth()[0] == 0 for one in told[1])
+        else:
+            branches, can_be_empty = [], kind in (_constants.AT, _constants.ASSERT_NOT)
+        if any(map(begins_with_anything, branches)):
+            return True
+        if not can_be_empty:
+            return False
+    return False
+
+
+@pytest.mark.parametrize(
+    ("pattern", "does"),
+    [
+        (".{0,300}it", True),
+        ("(?:x: )?[^ ]{9}it", True),
+        ("it.{0,300}", False),
+        ("(?:a|b?.+)c", True),
+    ],
+)
+def test_what_may_begin_with_anything_is_found(pattern: str, does: bool) -> None:
+    assert begins_with_anything(_parser.parse(pattern)) is does
+
+
+@pytest.mark.parametrize("name", [key for key, row in failures.failures().items() if row.pattern])
+def test_no_row_takes_what_stands_behind_other_words(name: str) -> None:
+    """Where a logger framed it, what stands behind its first words is a client's, and no evidence
+    (`witness.evidence`); of what a program printed, a match anywhere counts anyhow.
+    """
+    row = failures.failures()[name]
+    parsed = _parser.parse(row.pattern.pattern, row.pattern.flags)
+    assert row.origin != "server" or not begins_with_anything(parsed)
