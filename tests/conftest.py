@@ -69,6 +69,10 @@ settings.load_profile("tests")
 # script of a version manager that looks for one each time.
 os.environ["PATH"] = f"{sys.base_prefix}/bin:{os.environ['PATH']}"
 
+# Whatever GPUs this machine has, the tests see none but those that they make up: no process that
+# they start can load a driver library. tests/gpu asks the real one.
+os.environ["LD_LIBRARY_PATH"] = str(RIG / "no_driver")
+
 # Who runs the tests in the background hands ignored signals down, and a launcher keeps to that. A
 # handler here is none in the programs that are started.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -16,7 +16,7 @@ from launcher.config.load import PlanRequest, load
 from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.heading import fitting
-from launcher.engines.target import of
+from launcher.engines.target import of, strangers
 from launcher.errors import UserError
 from launcher.host.facts import Driver, Host, Model
 from launcher.knowledge import gpus, models
@@ -94,7 +94,7 @@ def estimate(ask: FitRequest, environ: Mapping[str, str], here: Here = NOWHERE) 
     elsewhere = aim.arch is not None and facts is None
     if elsewhere:
         host = Host(model=host.model)
-    memory = gpus.products()[aim.gpu].memory if aim.gpu else None if elsewhere else of(host).memory
+    memory = _memory(plan, host, aim, elsewhere=elsewhere)
     is_here = not facts and not elsewhere and host.model.path.known
     speed = here.speed(host.model.path.get()) if is_here else None
     made = fit(plan, shape, weights, host, memory, speed)
@@ -121,6 +121,19 @@ def to_json(told: Estimate) -> dict[str, Any]:
         "points": {name: _brief(one) for name, one in told.points.items()},
     }
     return data | asdict(told.fit) | {"fits": told.fit.fits}
+
+
+def _memory(plan: Plan, host: Host, aim: TargetOptions, *, elsewhere: bool) -> int | None:
+    """Bytes of one of the GPUs that it is told for: those that were said, those that the profile
+    is for where the host has others, else the host's. None where nobody knows.
+    """
+    if aim.gpu:
+        return gpus.products()[aim.gpu].memory
+    if elsewhere:
+        return None
+    if strangers(host.driver, plan.needs_arch):
+        return gpus.of(plan.gpu).memory
+    return of(host).memory
 
 
 def _beside(made: Fit, notes: Sequence[str]) -> Iterator[str]:

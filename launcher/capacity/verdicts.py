@@ -16,6 +16,7 @@ from launcher.engines.engine import dialect
 from launcher.engines.memory import BF16_ROW, Knobs
 from launcher.engines.options import version
 from launcher.host.facts import Host
+from launcher.knowledge import gpus
 from launcher.knowledge.shape import Shape
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
@@ -31,7 +32,7 @@ def said(made: Fit, plan: Plan, shape: Shape, host: Host) -> Iterator[Said]:
         if issue.name == knobs.fraction and issue.severity.is_fatal:
             what = f"{issue.name} {issue.what}"
             yield Said(Severity.FAIL, what, issue.fix, issue.known, issue.source)
-    yield from _too_few(plan, host)
+    yield from _other_gpus(plan, host)
     yield from _incomplete(host)
     yield from obstacles(made, plan, shape)
     if made.is_too_large:
@@ -243,13 +244,18 @@ def _of_host(made: Fit, host: Host) -> Iterator[Said]:
         yield Said(Severity.FAIL, f"{what} {_gib(made.checkpoint)}", fix, Known.RUN, source)
 
 
-def _too_few(plan: Plan, host: Host) -> Iterator[Said]:
-    knobs = dialect(plan.engine).memory.knobs
-    if what := target.of(host).shortage(plan.gpus):
-        fix = "choose a profile for these GPUs (`glm5-serve profiles`),"
-        fix += f" or set {knobs.tp} and {knobs.pp}"
-        source = "tests/capacity/test_fit.py"
-        yield Said(Severity.FAIL, what, fix, Known.RUN, source)
+def _other_gpus(plan: Plan, host: Host) -> Iterator[Said]:
+    """That the host has other GPUs than the plan is for, or fewer."""
+    source = "tests/capacity/test_fit.py"
+    fix = "choose a profile for these GPUs (`glm5-serve profiles`)"
+    if others := target.strangers(host.driver, plan.needs_arch):
+        what = f"the host has {others}, and profile {plan.name} is for {plan.needs_arch}"
+        what += f": these sizes are of {gpus.of(plan.gpu).name}"
+        yield Said(Severity.FAIL, what, f"{fix}; --gpu tells of other GPUs", Known.RUN, source)
+    elif short := target.of(host).shortage(plan.gpus):
+        knobs = dialect(plan.engine).memory.knobs
+        fix += f", or set {knobs.tp} and {knobs.pp}"
+        yield Said(Severity.FAIL, short, fix, Known.RUN, source)
 
 
 def _incomplete(host: Host) -> Iterator[Said]:

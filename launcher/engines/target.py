@@ -6,6 +6,7 @@ None says that nobody knows: rules then take the side that does no harm.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -101,6 +102,19 @@ class Target:
         if self.count is None or self.count >= wanted:
             return None
         return f"the plan wants {counting.of(wanted, 'GPU')}, the host has {self.count}"
+
+
+def strangers(driver: Driver, arch: str | None) -> str | None:
+    """The GPUs that are seen, in words, where none is of the architecture that is wanted; None
+    where one is, or may be, or none is wanted.
+    """
+    seen = driver.gpus.otherwise(())
+    if arch is None or not seen or not all(gpu.capability.known for gpu in seen):
+        return None
+    if arch in {blackwell(gpu) for gpu in seen}:
+        return None
+    names = Counter(gpu.name.otherwise("GPU of another architecture") for gpu in seen)
+    return ", ".join(f"{count}x {name}" for name, count in names.items())
 
 
 def of(host: Host, engine: str = ENGINE) -> Target:

@@ -22,7 +22,7 @@ from launcher.config.layers import PACKAGED
 from launcher.doctor.checks import judge
 from launcher.host import facts_json
 from launcher.host.collectors import disk
-from launcher.host.facts import Host, Model
+from launcher.host.facts import Host, Model, known
 from launcher.knowledge import models
 from launcher.knowledge.shape import shape as shape_of
 from launcher.plan.findings import Severity
@@ -451,10 +451,11 @@ def test_a_model_that_nobody_knows_has_an_unknown_size(world: World, id: str) ->
 # -- on which GPUs -----------------------------------------------------------------------------
 
 
-def facts_of(world: World, *gpus: int) -> str:
-    """A facts file of a host with these of the healthy one's GPUs."""
+def facts_of(world: World, *gpus: int, **others: Any) -> str:
+    """A facts file of a host with these of the healthy one's GPUs, that are otherwise as said."""
     seen = host()
-    shown = tuple(seen.driver.gpus.get()[at] for at in gpus)
+    told = {name: known(value) for name, value in others.items()}
+    shown = tuple(replace(seen.driver.gpus.get()[at], **told) for at in gpus)
     path = world.folder / "facts.json"
     path.write_text(
         json.dumps(facts_json.to_json(replace(having(seen, driver__gpus=shown), model=Model())))
@@ -561,6 +562,22 @@ def test_facts_of_fewer_gpus_than_the_plan_wants_say_no(
     assert "it fits" not in said.stdout
     note = "# note: the plan wants 8 GPUs, the host has 2"
     assert note in world.run("render", "8xpro6000", "--facts", path).stdout
+
+
+@pytest.mark.parametrize(("name", "capability"), [("NVIDIA B200", "10.0"), ("NVIDIA H200", "9.0")])
+def test_sizes_are_of_the_gpus_that_are_named_above_them(
+    world: World, name: str, capability: str
+) -> None:
+    """Another host's GPUs than the profile is for: nothing fits, and nothing is mixed up."""
+    path = facts_of(
+        world, *range(8), name=name, capability=capability, memory_total=180 * capacity.GIB
+    )
+    said = world.run("fit", "-p", "8xpro6000", "--facts", path)
+
+    assert said.returncode == 1
+    assert f"the host has 8x {name}, and profile 8xpro6000 is for sm120" in said.stdout
+    assert "RTX PRO 6000 Blackwell, sm120, SGLang 0.5.23: 8 x 95.6 GiB" in said.stdout
+    assert "180.0" not in said.stdout
 
 
 def test_facts_of_enough_gpus_or_of_none_say_nothing_of_their_number(world: World) -> None:

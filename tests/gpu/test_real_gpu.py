@@ -49,6 +49,11 @@ pytestmark = [
 needs_torch = pytest.mark.skipif(not ENGINE_PYTHON, reason="ENGINE_PYTHON is not set")
 
 
+@pytest.fixture(autouse=True)
+def _the_real_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+
+
 @contextmanager
 def at_work(*words: str) -> Iterator[psutil.Process]:
     """A program on the first GPU, from when it does what it is asked for."""
