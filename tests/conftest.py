@@ -52,7 +52,11 @@ GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 # seconds before a test gives up on something that hangs; never a measurement, nor a deadline that
 # a busy machine may miss
 PATIENCE = 300.0
-PATIENT = ("serve", "gateway", "operate")  # the folders of tests that wait for processes
+PATIENT = (
+    "serve",
+    "gateway",
+    "operate",
+)  # the folders of tests that wait for processes, longest first
 LONGEST = 900.0  # seconds that a test with the real engine may take in all; others: pyproject.toml
 
 # A slow machine is no fault of an example; what failed is kept in the checkout, and nowhere else.
@@ -413,9 +417,7 @@ def ends(process: subprocess.Popen[str]) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a test needs, from where it stands. Those that wait go first: who runs beside them
-    computes meanwhile, and takes of them in the end.
-    """
+    """What a test needs, from where it stands, and in which order they run."""
     for item in items:
         if "host" in getattr(item, "fixturenames", ()) and item.path.stem == "test_systemd":
             item.add_marker(pytest.mark.systemd)
@@ -423,7 +425,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for name in marker.args or ("sglang",):
                 item.add_marker(NEEDS[name])
             item.add_marker(pytest.mark.timeout(LONGEST))
-    items.sort(key=lambda item: item.path.parent.name not in PATIENT)
+    items[:] = spread(items)
+
+
+def spread(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files of tests that wait, evenly among those that compute: whatever part of them a worker
+    has, another one computes while it waits, and none is left to wait alone in the end.
+    """
+    files = [list(of) for _, of in itertools.groupby(items, key=lambda item: item.path)]
+    patient = [file for file in files if file[0].path.parent.name in PATIENT]
+    patient.sort(key=lambda file: PATIENT.index(file[0].path.parent.name))
+    waiting = sum(map(len, patient))
+    made: list[pytest.Item] = []
+    placed = 0
+    for file in (file for file in files if file[0].path.parent.name not in PATIENT):
+        while patient and placed * len(items) <= len(made) * waiting:
+            placed += len(patient[0])
+            made += patient.pop(0)
+        made += file
+    return [*made, *itertools.chain.from_iterable(patient)]
 
 
 @pytest.hookimpl(wrapper=True)

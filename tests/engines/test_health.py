@@ -363,7 +363,8 @@ print(len(clients), one, two, sep="\\n")
 
 
 @pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root, and unshare(1)"
+    os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "ip"))),
+    reason="needs root, unshare(1) and ip(8)",
 )
 def test_clients_that_use_up_the_ports_do_not_blind_us() -> None:
     program = TESTS / "rig/listener.py"

@@ -58,6 +58,16 @@ def degraded(world: World) -> dict[str, Any]:
     )
 
 
+def last_event(world: World, *, degraded: bool) -> dict[str, Any]:
+    """What was written of its last change, which is told by its status before."""
+    return dict(
+        until(
+            lambda: (e := world.events("canary")) and e[-1]["degraded"] is degraded and e[-1],
+            "that is told",
+        )
+    )
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A server whose canary knows how fast it is."""
@@ -79,16 +89,13 @@ def test_each_fault_is_found_within_three_canaries_and_over_when_it_is(
     found = degraded(served)
     assert told in found["reason"]
     assert answers(served) - before <= 3 + 1 + 1, "three, the second look, one under way"
-    [*_, event] = served.events("canary")
-    assert (event["degraded"], event["cause"]) == (True, cause)
+    assert last_event(served, degraded=True)["cause"] == cause
     assert served.status()["state"] == "ready"
 
     served.faults(**HEALTHY)
     until(lambda: not served.status()["canary"]["degraded"], "it is fine again")
-    [*_, event] = until(
-        lambda: (e := served.events("canary")) and not e[-1]["degraded"] and e, "that is told"
-    )
-    assert event["reason"] == "it answers as it did after its start"
+    told = last_event(served, degraded=False)["reason"]
+    assert told == "it answers as it did after its start"
 
 
 def test_status_events_and_metrics_tell_it(served: World) -> None:

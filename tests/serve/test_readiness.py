@@ -45,6 +45,7 @@ def test_a_server_that_starts_is_alive_and_not_ready(world: World) -> None:
     world.faults(load_seconds=300)
     world.start("up", "-p", "stub", "--health-listen", f"127.0.0.1:{port}")
     until(lambda: asked(port, "/live")[0] == 200, "it is alive")
+    until(lambda: asked(port, "/ready")[1] != "idle", "the launcher has begun")
 
     assert asked(port, "/ready") == (503, "starting")
     assert asked(port, "/ready", "POST")[0] == 405
