@@ -18,7 +18,9 @@ def write(plan: Plan) -> str:
     url = f"http://{bracketed(to_ask(plan.host))}:{plan.port}/v1/chat/completions"
     asked = [question["ask"] for question in plan.smoke.get("questions", ())]
     message = {"role": "user", "content": asked[0] if asked else QUESTION}
-    body = json.dumps({"model": plan.model_name, "messages": [message]}, ensure_ascii=False)
+    begins = json.dumps({"model": plan.model_name}, ensure_ascii=False).removesuffix("}")
+    asks = json.dumps(message, ensure_ascii=False)
+    body = f'{begins}, "messages": [\n    {asks}]}}'  # a line end, so that 80 columns break none
     parts = [f"curl {shlex.quote(url)}", "-H 'Content-Type: application/json'"]
     if plan.key_file:
         # Quotes within a substitution are its own.

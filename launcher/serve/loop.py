@@ -115,7 +115,9 @@ class Loop:
         self.clock.slept(patience, now - self._awake)
         self._awake = now
         for each, _ in ready:
-            self.guard(each.data)
+            # what was done for one of them may have let go of another
+            if self._selector.get_map().get(each.fd) is each:
+                self.guard(each.data)
 
     def guard(self, work: Work, otherwise: Work = nothing) -> None:
         """Do it; where it fails, complain, and do `otherwise`."""

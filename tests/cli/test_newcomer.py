@@ -344,7 +344,7 @@ def test_the_request_to_paste_reaches_the_server_with_its_key(tmp_path: Path, ho
     asked = {"127.0.0.1": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::1": "[::1]"}[host]
     assert words[0] == f"http://{asked}:8000/v1/chat/completions"
     assert "Authorization: Bearer s3cret" in words
-    body = json.loads(words[words.index("-d") + 1])
+    body = json.loads("\n".join(words[words.index("-d") + 1 :]))
     assert body["model"] == "glm-5"
     assert "s3cret" not in text
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -51,6 +52,31 @@ def test_a_descriptor_that_can_be_read_has_its_work_done_until_it_is_let_go(
     assert told == ["one"]
     os.close(end)
     os.close(other)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_what_was_let_go_in_the_same_turn_has_no_work_done(
+    loop: Loop, told: list[str], again: bool
+) -> None:
+    """A server that ends and what reads ahead for it are heard at once; whichever comes first lets
+    go of the other, whose number may be another descriptor's by then.
+    """
+    pipes = [os.pipe(), os.pipe()]
+
+    def hear(mine: int, other: int) -> None:
+        told.append(os.read(mine, 9).decode())  # no bound: it can be read
+        loop.off(other)
+        if again:
+            loop.on(other, lambda: None)
+
+    for (mine, end), (other, _) in (pipes, pipes[::-1]):
+        loop.on(mine, partial(hear, mine, other))
+        os.write(end, b"heard")
+    loop.turn(PATIENCE)
+
+    assert told == ["heard"]
+    for end in (end for pipe in pipes for end in pipe):
+        os.close(end)
 
 
 def test_work_aside_hands_back_what_the_loop_does(loop: Loop, told: list[str]) -> None:
