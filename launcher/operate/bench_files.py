@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from launcher.files.reading import reason, whole
 from launcher.redact.bundle import Scrubber
 
 LARGEST = 64 << 20  # bytes of a record; one has some ten thousand
+MOST = 1e15  # of whatever is counted or measured
 LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
 
 
@@ -145,14 +146,25 @@ def _is_whole(text: str) -> bool:
 def _line(path: Path, number: int, text: str) -> Line:
     try:
         made = LINES.validate_json(text)
-        json.dumps(asdict(made), allow_nan=False)
+        told = json.dumps(asdict(made), allow_nan=False)
     except (ValidationError, RecursionError, ValueError, OverflowError):
         raise _no_record(path, f"line {number} is no line of a record") from None
     if printable.line(text) != text:
         raise _no_record(path, f"line {number} has control characters")
+    if any(not 0 <= figure <= MOST for figure in _figures(json.loads(told))):
+        raise _no_record(path, f"line {number} has a figure that nothing was measured with")
     if made.schema != SCHEMA:
         raise _no_record(path, f"line {number} is of schema {made.schema}, this reads {SCHEMA}")
     return made
+
+
+def _figures(data: object) -> Iterator[float]:
+    """Every number in what JSON gives."""
+    if isinstance(data, dict | list):
+        for part in data.values() if isinstance(data, dict) else data:
+            yield from _figures(part)
+    elif isinstance(data, int | float):
+        yield data
 
 
 def _no_record(path: Path, why: str) -> UserError:

@@ -218,6 +218,22 @@ def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
         bench_files.record(path)
 
 
+@pytest.mark.parametrize("odd", [-1, 10**30])
+@pytest.mark.parametrize("of", range(len(LINES)))
+def test_no_figure_is_less_than_nothing_or_beyond_all_measure(
+    tmp_path: Path, of: int, odd: int
+) -> None:
+    path = tmp_path / "r.jsonl"
+    lines = [json.loads(json.dumps(asdict(line))) for line in LINES]
+    for name, value in lines[of].items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or name == "schema":
+            continue
+        told = [*lines[:of], lines[of] | {name: odd}, *lines[of + 1 :]]
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in told))
+        with pytest.raises(UserError, match=f"line {of + 1}"):
+            bench_files.record(path)
+
+
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_a_record_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
