@@ -46,9 +46,22 @@ def fit(
     memory: int | None,
     speed: float | None = None,
 ) -> Fit:
-    """How a plan fits GPUs of `memory` bytes; None: as the product that it was resolved for, or
-    what this is made for.
+    """How a plan fits GPUs of `memory` bytes, and what there is to say of that; None: as the
+    product that it was resolved for, or what this is made for.
     """
+    made = figures(plan, shape, weights, host, memory, speed)
+    return replace(made, said=tuple(verdicts.said(made, plan, shape, host)))
+
+
+def figures(
+    plan: Plan,
+    shape: Shape,
+    weights: Weights,
+    host: Host,
+    memory: int | None,
+    speed: float | None = None,
+) -> Fit:
+    """The same with nothing said of it: most of the time that it takes."""
     total = memory or gpus.of(plan.gpu).memory
     formulas, said = dialect(plan.engine).memory, asked(plan)
     held = weights.of_gpu(said.tp, said.pp, mtp=said.drafts, copies=said.copies, groups=said.groups)
@@ -60,7 +73,7 @@ def fit(
     rest, best = (said.pool or parts.rest(fraction, at_best=best) for best in (False, True))
     pools = formulas.pools(rest, demand)
     context = min(demand.context, pools.tokens) if said.is_fitted else demand.context
-    made = Fit(
+    return Fit(
         gpus=plan.gpus,
         memory=total,
         assumed=memory is None,
@@ -105,7 +118,6 @@ def fit(
         disk_speed=speed,
         cold_load=weights.total / speed if speed else None,
     )
-    return replace(made, said=tuple(verdicts.said(made, plan, shape, host)))
 
 
 def _fraction(plan: Plan, said: Asked, parts: Budget, own: float) -> float:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import chain
 
 from launcher.capacity import sizes
-from launcher.capacity.estimate import fit
+from launcher.capacity.estimate import figures
 from launcher.capacity.memory import GIB, Weights
 from launcher.capacity.outcome import Fit, Said
 from launcher.capacity.verdicts import doubts, longest, obstacles
@@ -45,7 +45,8 @@ def fits(plan: Plan, target: Target) -> Mapping[str, Fit]:
         return {}
     host = Host(model=target.model)
     return {
-        name: fit(plan, shape, weights, host, memory) for name, memory in _memory(target).items()
+        name: figures(plan, shape, weights, host, memory)
+        for name, memory in _memory(target).items()
     }
 
 
@@ -134,9 +135,10 @@ def doubt(plan: Plan, target: Target) -> str | None:
 
 def shared(plan: Plan, target: Target, others: Sequence[tuple[str, Plan]]) -> Concern | None:
     """That it has no room beside one of these, by what a person calls them, on the same GPUs."""
-    mine = fits(plan, target)
-    for called, other in others:
-        both = sorted(_gpus(plan) & _gpus(other)) if _are_at_once(plan, other) else []
+    at_once = [(called, other) for called, other in others if _are_at_once(plan, other)]
+    mine = fits(plan, target) if at_once else {}
+    for called, other in at_once:
+        both = sorted(_gpus(plan) & _gpus(other))
         own = target if other.model == plan.model else replace(target, model=Model())
         theirs = fits(other, own) if both else {}
         short = [name for name in mine if name in theirs and _is_short(mine[name], theirs[name])]
