@@ -13,6 +13,7 @@ from launcher.errors import UserError
 from launcher.files.reading import BOM, opened, reason
 
 MOST = 4096  # bytes of a key
+CREDENTIALS = Path("/run/credentials")  # root's: a folder for each service that systemd hands some
 CHARACTERS = "A-Za-z0-9._~+/-"  # of a key, the last one last in brackets; = may end it
 _TOKEN = re.compile(rf"[{CHARACTERS}]+=*")  # RFC 6750 section 2.1: what may follow "Bearer "
 
@@ -62,11 +63,14 @@ def credential(name: str, environ: Mapping[str, str]) -> Path | None:
 
 
 def is_credential(path: Path) -> bool:
-    """Whether systemd guards a file: its folder is this service's alone, whatever the file's own
-    mode says.
+    """Whether systemd guards a file: its folder is one service's alone, whatever the file's own
+    mode says (-r--r----- where it lets the service in by an ACL, as systemd 257 does).
     """
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return bool(folder) and path.parent == Path(str(folder))
+    if folder and path.parent == Path(folder):
+        return True
+    # seen from outside the service, as by root's `restart`
+    return path.parent.parent == CREDENTIALS and path.parent.stat().st_uid == 0
 
 
 def write_key(config: str, text: str) -> None:

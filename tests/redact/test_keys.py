@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from launcher.engines.issues import every_issue
 from launcher.engines.sglang.runtime import RUNTIME
 from launcher.errors import Exit, UserError
 from launcher.knowledge.nccl import NAMES
+from launcher.redact import keys
 from launcher.redact.keys import read_key, remove_key, write_key
 from launcher.redact.keyspelling import HIDDEN, spellings
 from launcher.redact.secrets import SECRET_VARIABLE, hide
@@ -44,6 +46,23 @@ def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
 
     assert refused.value.status == Exit.CONFIG
     assert f"chmod 600 {tmp_path}/key" in refused.value.fix
+
+
+def test_a_credential_is_guarded_by_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root's `restart` finds it, outside the service: systemd 257 lets the service in by an ACL,
+    whose mask stands where the group's bits do.
+    """
+    folder = tmp_path / "glm5-serve@glm5.service"
+    folder.mkdir()
+    path = write(folder, "key", 0o440)
+    monkeypatch.setattr(keys, "CREDENTIALS", tmp_path)
+    if os.geteuid() == 0:  # systemd's folders are root's
+        assert read_key(path) == "key"
+        os.chown(folder, 65534, 65534)
+    with pytest.raises(UserError, match="is open to others"):
+        read_key(path)
 
 
 @pytest.mark.parametrize(
