@@ -95,8 +95,9 @@ def _until_ready(up: subprocess.Popen[bytes], environ: dict[str, str], profile: 
 def start_supervisord(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     """supervisord over the same command, with nothing else configured."""
     config = folder / "supervisord.conf"
+    root = "user=root\n" if os.geteuid() == 0 else ""
     config.write_text(
-        f"[supervisord]\nnodaemon=true\nlogfile={folder}/supervisord.log\npidfile={folder}/pid\nuser=root\n"
+        f"[supervisord]\nnodaemon=true\nlogfile={folder}/supervisord.log\npidfile={folder}/pid\n{root}"
         f"[program:server]\ncommand={sys.executable} -m sglang.launch_server --port {free_port()}\n"
         f'environment=PYTHONPATH="{STAND_IN}"\n'
     )

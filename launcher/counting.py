@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+LARGEST = 10**18 - 1  # of any number that somebody means
+
+
+def is_endless(text: str) -> bool:
+    """Whether it is a whole number of more digits than any that somebody means; of 4,300 and more
+    Python itself makes none.
+    """
+    digits = text.lstrip("+-")
+    return digits.isdecimal() and len(digits) > len(str(LARGEST))
+
 
 def of(count: int, noun: str, many: str = "") -> str:
     """`1 GPU`, `8 GPUs`, `12,000 tokens`; `many` where it is not the noun with an s."""

@@ -30,7 +30,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class FitRequest:
-    """What was asked for: a profile, or None for the one that fits best; another checkpoint than
+    """What was asked for: a profile, or None for the default; another checkpoint than
     its own; what shall differ from it; and the GPUs, the release or the facts of a host.
     """
 

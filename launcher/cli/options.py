@@ -36,7 +36,7 @@ class Seconds(click.FloatRange):
 
 NAMED = "A name (`glm5-serve profiles`) or a path."
 UP = f"{NAMED} None: the one that is up."
-BEST = f"{NAMED} None: the one that is up, else the best for these GPUs."
+BEST = f"{NAMED} None: the one that is up, else the default for these GPUs."
 
 
 def profile_option(*, required: bool, meaning: str | None = None) -> Callable[..., Any]:
@@ -272,7 +272,8 @@ def fleet_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which plan is meant; of several nodes, which one: in `settings`.
 
-    Where no profile is named, it is the one that is up, else the best for the GPUs, which is said.
+    Where no profile is named, it is the one that is up, else the default for the GPUs, which is
+    said.
     """
 
     @functools.wraps(command)
@@ -340,5 +341,5 @@ def _left_out(*words: Any) -> str:
     if is_here and (up := that_is_up()):
         return up
     profile = select.required(driver_of(aim), os.environ)
-    folding.tell(f"no profile was named: {profile} is the best for these GPUs", sys.stderr)
+    folding.tell(f"no profile was named: {profile} is the default for these GPUs", sys.stderr)
     return profile

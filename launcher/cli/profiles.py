@@ -176,7 +176,7 @@ def _base(
             fix = "--extends PROFILE: `glm5-serve profiles` lists them"
             raise UserError("no profile is for the GPUs here", fix=fix, status=Exit.USAGE)
         extends = best
-        folding.tell(f"it extends {extends}, the best for these GPUs", sys.stderr)
+        folding.tell(f"it extends {extends}, the default for these GPUs", sys.stderr)
     if name is None and asks:
         name = _ask("name of yours", f"my-{Path(extends).stem}")
     if name is None:

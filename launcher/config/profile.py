@@ -17,6 +17,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from launcher import counting
 from launcher.address import LAST_PORT, is_any, is_host, is_loopback, listening, numeric
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT, LEAVE_WITHIN
@@ -72,10 +73,18 @@ def _whole_number_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) else value
 
 
+def _no_endless_number(value: str | float) -> str | float:
+    if counting.is_endless(value) if isinstance(value, str) else abs(value) > counting.LARGEST:
+        raise ValueError("a number that no option takes: wanted 18 digits at most")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_no_nul)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False), AfterValidator(_no_endless_number)]
 Item = Annotated[Text, AfterValidator(_no_option)]
-FlagValue = bool | int | Number | Text | list[int | Number | Item]
+Whole = Annotated[int, AfterValidator(_no_endless_number)]
+FlagText = Annotated[Text, AfterValidator(_no_endless_number)]
+FlagValue = bool | Whole | Number | FlagText | list[Whole | Number | Item]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # of a state folder
 MONTH = 30 * 24 * 3600.0  # seconds; more patience than that is a typing error
 JOINED_WITHIN = 60.0  # seconds that a node takes to give up after its engine's own timeout

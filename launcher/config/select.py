@@ -37,7 +37,7 @@ class Row:
     fits: bool
     obstacle: str | None
     description: str
-    best: bool = False  # what is taken where none is named
+    default: bool = False  # what is taken where none is named
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,7 +68,7 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
         if not shadowed and not found.alias and may_be_chosen(plan, count):
             offer[found.name] = plan
     best = best_of(offer, driver)
-    return [replace(row, best=row.name == best and not row.shadowed) for row in made]
+    return [replace(row, default=row.name == best and not row.shadowed) for row in made]
 
 
 def _of_all(name: str, environ: Mapping[str, str]) -> tuple[Plan, Profile]:
@@ -87,6 +87,8 @@ def needs(plan: Plan, count: int) -> str:
     memory = f", {plan.gpu_memory >> 30} GiB" if plan.gpu_memory else ""
     product = gpus.products().get(plan.gpu or "")
     several = f"{count} times " if count > 1 else ""
+    if plan.nodes:
+        several = f"{len(plan.nodes)} hosts, each "
     name = product.name if product else plan.arch or "Blackwell"
     return f"{several}{plan.gpus}x {name}{memory}"
 
@@ -115,13 +117,13 @@ class Chosen:
 
 
 def choose(named: str | None, driver: Driver, environ: Mapping[str, str]) -> Chosen:
-    """The profile that was named, or the best for these GPUs; where there is none, the flags of
+    """The profile that was named, or the default for these GPUs; where there is none, the flags of
     what this is made for, on as many GPUs as there are.
     """
     if named:
         return Chosen(named)
     if best := best_profile(driver, environ):
-        return Chosen(best, notes=(f"no profile was named: {best} is the best for these GPUs",))
+        return Chosen(best, notes=(f"no profile was named: {best} is the default for these GPUs",))
     seen = driver.gpus.otherwise(())
     if not seen:
         return Chosen(
@@ -137,7 +139,7 @@ def _these(count: int) -> str:
 
 
 def required(driver: Driver, environ: Mapping[str, str]) -> str:
-    """The profile that is the best for these GPUs. Raises UserError (usage) where none is."""
+    """The profile that is the default for these GPUs. Raises UserError (usage) where none is."""
     if best := best_profile(driver, environ):
         return best
     seen = len(driver.gpus.otherwise(()))

@@ -24,7 +24,7 @@ def head(seen: Examined) -> str:
 
 def _judged(seen: Examined) -> str:
     if seen.plan.name:
-        best = ", the profile that fits best" if seen.chosen else ""
+        best = ", the default for these GPUs" if seen.chosen else ""
         return f"judged for {seen.plan.name}{best}{_of_another(seen)}"
     return "judged without a profile: no profile fits; choose with -p"
 

@@ -78,7 +78,8 @@ def obstacle(path: Path, *, writing: bool = True) -> str | None:
         if not stat.S_ISDIR(seen.st_mode):
             what = "a file" if stat.S_ISREG(seen.st_mode) else kind(seen.st_mode)
             return f"{there}, which is {what}, wanted a folder"
-        return _closed(there) if writing else keeps_none(there)
+        why = _closed(there) if writing else keeps_none(there)
+        return f"{path}, below {why}" if why and there != path else why
     return None
 
 

@@ -104,14 +104,16 @@ def opened(path: Path | str) -> BinaryIO:
 
 
 class _Ready(io.FileIO):
-    """A file whose readers never wait: some of /proc, /proc/kmsg for one, would have them."""
+    """A file whose readers never wait: some of /proc, /proc/kmsg for one, would have them; and ask
+    for no more than a piece at once: of /proc/sys 4 MiB are "cannot allocate memory".
+    """
 
     def __init__(self, descriptor: int, path: Path | str) -> None:
         super().__init__(descriptor, "rb")
         self._path = path
 
     def readinto(self, buffer: Any, /) -> int:
-        count: int | None = super().readinto(buffer)
+        count: int | None = super().readinto(memoryview(buffer)[:PIECE])
         if count is None:
             raise unfit(errno.EAGAIN, "has nothing to read yet", self._path)
         return count

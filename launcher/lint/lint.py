@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from launcher.counting import LARGEST, is_endless
 from launcher.engines import issues, traits
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
@@ -275,7 +276,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
             # a switch and what turns it off are one setting: the last one counts
             settings[within.catalogue.canonical(given.name.lstrip("-"))] = Setting(
                 given.word,
-                " ".join(given.values),
+                " ".join(str(LARGEST) if is_endless(value) else value for value in given.values),
                 "the command",
                 "",
                 option=canonical_name(given, within),

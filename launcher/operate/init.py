@@ -183,7 +183,8 @@ def write(
             place(path, body, over=force)
         except OSError as error:
             fix = "is there a disk that is full, or not yours? HOME, XDG_CONFIG_HOME name another"
-            raise UserError(f"cannot write {path}: {in_words(error)}", fix=fix) from None
+            why = places.obstacle(path.parent) or in_words(error)
+            raise UserError(f"cannot write {path}: {why}", fix=fix) from None
         made.pop_all()
     return path
 

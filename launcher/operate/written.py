@@ -22,6 +22,7 @@ from launcher.statedir.starts import PastStart
 
 T = TypeVar("T")
 LARGEST_TAIL = 64 << 20  # bytes of a log that are looked at for its last lines
+LONGEST_LINE = 64 << 10  # bytes of a line that are shown; a server's log has some hundred
 FOLLOWED_EVERY = 0.2  # seconds between looks at a log
 
 
@@ -47,7 +48,11 @@ def log_lines(instance: StateDir, last: int, *, follow: bool) -> Iterator[str]:
 
 
 def _text(line: bytes) -> str:
-    return line.rstrip(b"\r\n").decode(errors="replace")
+    """A line without its end; of one that is no line of a log, the first part."""
+    line = line.rstrip(b"\r\n")
+    left = len(line) - LONGEST_LINE
+    told = line[:LONGEST_LINE].decode(errors="replace")
+    return told if left <= 0 else f"{told} ({left:,} bytes more, without a line end)"
 
 
 def _unreadable(instance: StateDir, path: Path, error: OSError) -> UserError:
@@ -121,5 +126,5 @@ def _texts(older: bytes, file: BinaryIO | None) -> list[str]:
     if file is None:
         return older.decode(errors="replace").splitlines()
     upto = file.tell()
-    file.seek(0)
-    return (older + file.read(upto)).decode(errors="replace").splitlines()
+    file.seek(begin := max(0, upto - LARGEST_TAIL))  # the launcher puts it aside long before
+    return (older + file.read(upto - begin)).decode(errors="replace").splitlines()

@@ -25,7 +25,7 @@ KEY = 34  # columns of a key in what a profile comes to
 
 
 def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_json: bool) -> None:
-    """The profiles, the best for this host first, then those that fit it; of packaged ones for
+    """The profiles, the default for this host first, then those that fit it; of packaged ones for
     other GPUs, and of old names, how many there are, but for `every`.
     """
     if as_json:
@@ -35,7 +35,7 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
     from launcher.output.console import console, row, table_or_blocks, words
 
     wanted = rows if every else _of_interest(rows)
-    shown = sorted(wanted, key=lambda one: (not one.best, not one.fits))
+    shown = sorted(wanted, key=lambda one: (not one.default, not one.fits))
     table = table_of("name", "fits", "from", "needs", "what")
     for one in shown:
         cells = (one.name, _fits(one), _place(one), one.needs, cut(one.description))
@@ -60,7 +60,9 @@ def _of_interest(rows: Sequence[Row]) -> list[Row]:
 
 
 def _fits(one: Row) -> str:
-    return f"no: {one.obstacle}" if not one.fits else "yes, the best" if one.best else "yes"
+    if not one.fits:
+        return f"no: {one.obstacle}"
+    return "yes, the default" if one.default else "yes"
 
 
 def _place(one: Row) -> str:

@@ -466,7 +466,7 @@ def facts_of(world: World, *gpus: int, **others: Any) -> str:
 def test_without_a_profile_it_says_which_one_it_takes(world: World) -> None:
     assert "note: no profile was named, no GPU is here: for 8xpro6000" in world.run("fit").stdout
     four = world.run("fit", "--facts", facts_of(world, 0, 1, 2, 3)).stdout
-    assert "note: no profile was named: 4xpro6000 is the best for these GPUs" in four
+    assert "note: no profile was named: 4xpro6000 is the default for these GPUs" in four
     assert "8, as profile 8xb300 wants" in world.run("fit", "--gpu", "b300").stdout
 
 
@@ -696,5 +696,5 @@ def test_a_gpu_that_was_named_does_not_say_how_many_there_are(world: World) -> N
     named = world.run("fit", "8xpro6000", "--gpu", "rtx-pro-6000").stdout
 
     assert "how many GPUs there are is not known: 8, as profile 8xpro6000 wants" in said
-    assert "best for these GPUs" not in said
+    assert "default for these GPUs" not in said
     assert "how many GPUs" not in named

@@ -33,14 +33,14 @@ def test_profiles_are_listed_for_the_gpus_that_are_said(
 
     assert best in found or not best
     assert other not in found
-    assert first[:4] == [best, "yes,", "the", "best"] if best else first[1] == "yes"
+    assert first[:4] == [best, "yes,", "the", "default"] if best else first[1] == "yes"
 
 
 def test_one_of_ones_own_that_shadows_the_best_is_the_best(world: World) -> None:
     (world.profile.parent / "8xb200.toml").write_text('extends = "8xb200-glm53"\n')
     rows = json.loads(world.run("profiles", "--json", "--gpu", "b200").stdout)["profiles"]
 
-    assert [(row["name"], row["place"]) for row in rows if row["best"]] == [("8xb200", "user")]
+    assert [(row["name"], row["place"]) for row in rows if row["default"]] == [("8xb200", "user")]
 
 
 def test_facts_of_a_host_say_so_too(world: World, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_without_a_profile_the_one_for_these_gpus_is_taken_and_named(
 ) -> None:
     said = world.run("doctor", "--facts", file(host()))
 
-    assert "judged for 8xpro6000, the profile that fits best" in said.stdout
+    assert "judged for 8xpro6000, the default for these GPUs" in said.stdout
 
 
 def test_an_h100_is_not_blackwell(world: World, file: Any) -> None:

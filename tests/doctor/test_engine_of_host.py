@@ -60,7 +60,7 @@ def test_the_profile_that_fits_best_is_of_the_hosts_engine(
 ) -> None:
     said = judged(tmp_path, HOST + more)
 
-    assert said.endswith(f"judged for {profile}, the profile that fits best")
+    assert said.endswith(f"judged for {profile}, the default for these GPUs")
 
 
 def test_a_profile_of_the_other_engine_is_told_where_it_was_named(tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_a_file_without_a_size_is_read_up_to_its_limit_too() -> None:
         read_bytes("/proc/self/status", 9)
 
 
+@pytest.mark.parametrize("limit", [1 << 10, 4 << 20, 64 << 20])
+def test_a_setting_of_the_kernel_is_read_whatever_the_limit(limit: int) -> None:
+    path = "/proc/sys/kernel/osrelease"
+
+    assert read_bytes(path, limit).decode().strip() == os.uname().release
+
+
 def test_a_sparse_giant_takes_neither_time_nor_memory(tmp_path: Path) -> None:
     path = tmp_path / "it"
     path.touch()

@@ -16,7 +16,7 @@ from launcher.host.collectors.environment import environment
 from launcher.host.collectors.kernel import kernel, modules_of_driver
 from launcher.host.collectors.system import system
 from launcher.host.environment import tells
-from launcher.host.facts import Driver, Kernel, Raid, System, known
+from launcher.host.facts import Driver, Fact, Kernel, Raid, System, known
 from launcher.knowledge.kernel_lines import WORTH
 from launcher.redact.secrets import SECRET_VARIABLE
 
@@ -194,6 +194,23 @@ def test_this_machine_is_seen(tmp_path: Path) -> None:
     assert host.mounts.get()["tmp"].free.get() > 0
     assert host.mounts.get()["model"].filesystem == host.mounts.get()["root"].filesystem
     assert set(host.limits.get()) == {"memlock", "nofile", "core", "stack"}
+
+
+def test_this_machines_settings_are_the_kernels_own_words() -> None:
+    """No recorded tree has its ways: /proc/sys refuses who asks for 4 MiB at once."""
+    seen, running = system(Path("/"), {}, None), kernel(Path("/"))
+    below = Path("/proc/sys")
+
+    assert seen.swappiness.get() == int((below / "vm/swappiness").read_text())
+    assert running.release.get() == (below / "kernel/osrelease").read_text().strip()
+    assert running.core_pattern.get() == (below / "kernel/core_pattern").read_text().strip()
+    memory = [
+        fact.unknown
+        for seen in (seen, running)
+        for fact in vars(seen).values()
+        if isinstance(fact, Fact) and not fact.known
+    ]
+    assert not [why for why in memory if "memory" in why]
 
 
 def test_the_kernel_is_read(tmp_path: Path) -> None:

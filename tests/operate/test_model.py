@@ -327,6 +327,26 @@ def test_a_claim_that_the_tensors_do_not_bear_out_is_a_failure(
     assert world.run("model", str(tmp_path)).returncode == 1
 
 
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize(
+    "index",
+    ['{"weight_map": {}}', '{"weight_map": {"a": 1}}', '{"weight_map": []}', "[]", "no JSON"],
+)
+def test_no_index_makes_a_folder_fine(
+    world: World, tmp_path: Path, index: str, weights: bool
+) -> None:
+    """Without weights nothing is; beside weights an index that names none of them is no use."""
+    (tmp_path / "config.json").write_text('{"architectures": ["GlmMoeDsaForCausalLM"]}')
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    if weights:
+        (tmp_path / "model.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    said = world.run("model", tmp_path)
+
+    assert said.returncode == 1, said.stdout
+    assert ("has no weight files" in said.stdout) != ("the index is no use" in said.stdout)
+
+
 def test_a_folder_that_is_not_there_is_said(world: World) -> None:
     said = world.run("model", "/nowhere/at/all")
 

@@ -67,11 +67,15 @@ def model_files(host: Host, plan: Plan) -> Verdict:
 
     Tested: on folders. Reported: refs/main that drifted to a partial snapshot.
     """
-    missing = host.model.missing.get()
-    if missing:
-        return fail(f"{counting.of(len(missing), 'file')} missing: {sample(missing)}", fix=DOWNLOAD)
     if not host.model.shards.get() and plan.flag("load-format") is None:
         return fail(f"{host.model.path.get()} has no weight files", fix=DOWNLOAD)
+    if not host.model.missing.known:
+        why = str(host.model.missing.unknown)
+        return fail(
+            f"the index is no use: {why}", fix=READABLE if why.endswith(CLOSED) else DOWNLOAD
+        )
+    if missing := host.model.missing.get():
+        return fail(f"{counting.of(len(missing), 'file')} missing: {sample(missing)}", fix=DOWNLOAD)
     return ok(f"{host.model.shards.get()} weight files, {gib(host.model.bytes.get())}")
 
 
