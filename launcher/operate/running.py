@@ -82,6 +82,9 @@ def _started(
 ) -> int:
     """Bring up what is stopped, by the words that it was brought up by before, if it ever was."""
     last = instances.plan_of(instance)
+    if last and last.name != instance.name:  # of a state folder that somebody put together
+        what = f"{instance.plan} is the plan of {last.name}, not of {instance.name}"
+        raise UserError(what, fix=f"look where it comes from; `glm5-serve up {instance.name}`")
     if last and last.engine == GATEWAY:
         fix = f"`glm5-serve gateway up {instance.name}`"
         raise UserError(f"gateway {instance.name} is not up", fix=fix, status=Exit.NO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from conftest import World
 
@@ -32,3 +33,15 @@ def test_events_that_lead_elsewhere_cost_their_instance_alone(world: World) -> N
 
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("stub")
+
+
+def test_a_plan_of_another_instance_starts_nothing(world: World) -> None:
+    world.run("up", "stub", "--detach")
+    world.run("down")
+    other = world.state / "other"
+    shutil.copytree(world.instance, other)
+    refused = world.run("restart", "-p", "other")
+
+    assert refused.returncode == 78
+    assert "is the plan of stub, not of other" in refused.stderr
+    assert world.status()["state"] == "stopped"
