@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 GONE = ("stopped", "failed", "dead")  # states in which nobody answers
 WIDTH = 10  # of the names in a status
+WIDE = 140  # columns that an option and its reason have room in, beside each other
 BROAD = 160  # columns that a table of reasons wants; below, each stands under its setting
 
 
@@ -102,22 +103,43 @@ def difference(before: Plan, after: Plan, *, as_json: bool) -> bool:
         told = {"schema": SCHEMA, "before": before.name, "after": after.name, "changes": rows}
         print(json.dumps(told | {"unknown": unknown or None}, indent=1))
         return bool(changes or unknown)
-    from launcher.output.console import console, words
+    from launcher.output.console import console
 
     screen = console(sys.stdout)
+    both = [note for note in before.notes if note in after.notes]
     for sign, colour, plan in (("-", "red", before), ("+", "green", after)):
-        screen.print(words((f"{sign} {plan.name} ({_for_whom(plan)})", colour)))
+        _line(screen, (f"{sign} {plan.name} ({_for_whom(plan)})", colour))
         for note in plan.notes:
-            screen.print(words((f"  note: {note}", "yellow")))
+            if note not in both:
+                _line(screen, (f"  note: {note}", "yellow"))
+    for note in both:
+        _line(screen, (f"note: {note}", "yellow"))
     for _, *sides in changes:
         for sign, colour, setting in zip("-+", ("red", "green"), sides, strict=True):
             if setting:
-                known = f" ({setting.known})" if setting.known else ""
-                line = f"{sign} {f'{setting.name} {setting.value}':<52}", colour
-                screen.print(words(line, (f" {setting.why}{known}", "dim")))
+                _changed(screen, sign, colour, setting)
     if not changes:
         screen.print(f"no difference that is known: {unknown}" if unknown else "no difference")
     return bool(changes or unknown)
+
+
+def _changed(screen: Console, sign: str, colour: str, setting: Setting) -> None:
+    """One side of what differs: its reason beside it, or below where the terminal is narrow."""
+    head = f"{sign} {f'{setting.name} {setting.value}'.rstrip()}"
+    why = f"{setting.why}{f' ({setting.known})' if setting.known else ''}"
+    if screen.width < WIDE:
+        _line(screen, (head, colour))
+        _line(screen, (f"    {why}", "dim"))
+    else:
+        _line(screen, (f"{head:<54}", colour), (f" {why}", "dim"))
+
+
+def _line(screen: Console, *parts: tuple[str, str]) -> None:
+    """One line, whose rest hangs below it."""
+    from launcher.output.console import hung, words
+
+    for part in hung(screen, words(*parts)):
+        screen.print(part)
 
 
 def _is_known(plan: Plan) -> bool:
