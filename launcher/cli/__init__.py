@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -47,10 +49,11 @@ def main() -> None:
     for line in variables.unread(os.environ):
         click.echo(printable.line(f"note: {line}"), err=True)
     status = _run()
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _let_go_of_output()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _let_go_of(stream)
     sys.exit(status)
 
 
@@ -71,13 +74,14 @@ def _run() -> int:
         if not is_told and os.environ.get("GLM5_SERVE_TRACEBACK"):
             raise
         refusal = refusals.of(error)
-        refusals.show(refusal)
+        with contextlib.suppress(OSError):  # where nothing can be written, the status tells alone
+            refusals.show(refusal)
         return refusal.status
 
 
-def _let_go_of_output() -> None:
+def _let_go_of(stream: TextIO) -> None:
     # or the flush at exit complains
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":
