@@ -23,8 +23,8 @@ def shape(model: Model, asked: str) -> Shape:
         )
     try:
         return shapes.shape(config)
-    except (KeyError, ValueError) as error:
-        what = f"{asked}: its config.json does not say {error}"
+    except ValueError as error:
+        what = f"{asked}: its config.json {error}"
         raise UserError(what, fix="give a folder with the model's own config.json") from None
 
 

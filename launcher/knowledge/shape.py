@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from launcher.counting import is_endless
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -58,27 +60,29 @@ def layout(count: int, heads: int) -> tuple[int, int]:
 def shape(config: Mapping[str, str]) -> Shape:
     """The shape that a configuration's scalars describe.
 
-    Raises KeyError or ValueError where one is amiss.
+    Raises ValueError where one is amiss, in words that follow "its config.json".
     """
 
     def number(name: str, default: int | None = None) -> int:
-        if name in config:
-            return int(config[name])
-        if default is None:
-            raise KeyError(name)
-        return default
+        told = config.get(name)
+        if told is None and default is None:
+            raise ValueError(f"does not say {name}")
+        if told is None:
+            return default or 0
+        if is_endless(told) or not told.removeprefix("-").isdecimal():
+            raise ValueError(f"says that {name} is {told[:20]}, wanted a whole number")
+        return int(told)
 
-    layers, heads, hidden = (
-        number("num_hidden_layers"),
-        number("num_attention_heads"),
-        number("hidden_size"),
-    )
-    if layers < 1 or heads < 1 or hidden < 1:
-        raise ValueError("a size that is no positive number")
+    def size(name: str) -> int:
+        if (said := number(name)) < 1:
+            raise ValueError(f"says that {name} is {said}, wanted 1 or more")
+        return said
+
+    layers, heads, hidden = map(size, ("num_hidden_layers", "num_attention_heads", "hidden_size"))
     kv_rank, index_dim = number("kv_lora_rank", 0), number("index_head_dim", 0)
     linear = number("linear_layers", 0)
     if not 0 <= linear <= layers:
-        raise ValueError("more linear layers than layers")
+        raise ValueError(f"says {linear} linear layers of {layers} in all")
     return Shape(
         layers=layers,
         hidden=hidden,

@@ -321,11 +321,15 @@ def test_what_does_not_fit_exits_1(world: World) -> None:
         (("-p", "cpu-demo"), "runs on the CPU"),
         (("-p", "8xpro6000", "--model", "org/llama"), "the sizes of org/llama are unknown"),
         (("-p", "8xpro6000", "--model", "odd"), "does not say"),
+        (("-p", "8xpro6000", "--model", "less"), "says that num_hidden_layers is -2, wanted 1"),
+        (("-p", "8xpro6000", "--model", "nan"), "num_hidden_layers is nan, wanted a whole number"),
         (("-p", "8xpro6000", "--model", "broken"), "not usable JSON"),
     ],
 )
 def test_what_cannot_be_told_is_said(world: World, words: tuple[str, ...], says: str) -> None:
-    for name, config in (("odd", '{"num_hidden_layers": 2}'), ("broken", "{")):
+    texts = {layers: f'{{"num_hidden_layers": {layers}}}' for layers in ("2", "-2", "NaN")}
+    named = {"odd": texts["2"], "less": texts["-2"], "nan": texts["NaN"], "broken": "{"}
+    for name, config in named.items():
         (world.folder / name).mkdir()
         (world.folder / name / "config.json").write_text(config)
     said = world.run("fit", *words)

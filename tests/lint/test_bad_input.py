@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import World
+
+from launcher.engines.engine import dialect
 
 BOMB = 'a: &a ["x", "x", "x", "x", "x", "x", "x", "x", "x"]\n' + "".join(
     f"{chr(98 + at)}: &{chr(98 + at)} [{', '.join(['*' + chr(97 + at)] * 9)}]\n" for at in range(20)
@@ -33,6 +36,32 @@ def test_what_is_no_launch_is_refused_in_one_line_and_what_to_do(name: str, worl
     assert said.returncode == 78, said.stdout + said.stderr
     assert [line.split()[0] for line in said.stderr.splitlines()] == ["error", "fix"]
     assert not said.stdout
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_a_number_without_end_is_a_wrong_value(engine: str, world: World) -> None:
+    """Python makes none of 4,300 digits, as the engine does not."""
+    known = dialect(engine).options
+    begins = {"sglang": "python3 -m sglang.launch_server --model-path m", "vllm": "vllm serve m"}
+    names = [one.name for one in known.release(known.newest).options.values() if one.type == "int"]
+    assert len(names) > 30
+    for digits, at_once in (("8" * 25, len(names)), ("8" * 5000, 12)):  # a text has 64 KiB
+        for some in batched(names, at_once):
+            options = " ".join(f"--{name} {digits}" for name in some)
+            said = world.run("lint", write(world, f"{begins[engine]} {options}"), "--gpu", "b200")
+            assert said.returncode == 1, said.stderr
+            assert "a bug" not in said.stderr
+
+
+def batched(names: list[str], size: int) -> Iterator[list[str]]:
+    for at in range(0, len(names), size):
+        yield names[at : at + size]
+
+
+def write(world: World, text: str) -> Path:
+    file = world.folder / "launch.sh"
+    file.write_text(text)
+    return file
 
 
 def test_ten_thousand_launches_are_read_as_far_as_it_says(world: World) -> None:

@@ -226,7 +226,7 @@ def _sizes(host: Host, plan: Plan) -> tuple[Shape, Weights] | None:
     weighs = capacity.precision(quantised) if quantised else None
     try:
         shape = shape_of({**(capacity.named(plan.model) or {}), **config})
-    except (KeyError, ValueError):
+    except ValueError:
         return None
     made = capacity.from_shape(shape, weighs or capacity.PRECISIONS["bf16"])
     if weighs and (not seen.bytes.known or seen.missing.otherwise(())):
