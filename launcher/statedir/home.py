@@ -11,6 +11,7 @@ from pathlib import Path
 from launcher.errors import UserError, in_words
 from launcher.files import places
 from launcher.statedir.folder import NAME, StateDir
+from launcher.statedir.lock import OURS
 
 SYSTEM = Path("/var/lib/glm5-serve")  # of root, and of units
 NAMING = ("GLM5_SERVE_STATE_DIR", "STATE_DIRECTORY")  # who names it comes first
@@ -86,10 +87,8 @@ def _was_up(instance: StateDir) -> bool:
         return stat.S_ISDIR(instance.folder.lstat().st_mode) and (
             _is_there(instance.state) or instance.is_held()
         )
-    except PermissionError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:  # it is closed to us, or we cannot ask
+        return isinstance(error, PermissionError) or error.errno in OURS
 
 
 def _is_there(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from launcher.files import guarded
+
+OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what a process that asks may lack itself
 
 
 class Claim(NamedTuple):
@@ -53,10 +56,15 @@ class Lock:
             raise
 
     def is_held(self) -> bool:
-        """Whether a launcher is alive. The kernel answers: no pid is compared."""
+        """Whether a launcher is alive. The kernel answers: no pid is compared.
+
+        Raises OSError where this process itself lacks what it takes to ask: that is no "no".
+        """
         try:
             lock = guarded.opened(self.path)
-        except OSError:
+        except OSError as error:
+            if error.errno in OURS:
+                raise
             return False
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -54,8 +54,9 @@ class Status:
         """How it is, for anybody who asks: never raises, and says so when what it finds cannot be
         believed.
         """
-        held = self._lock.is_held()
+        held = False
         try:
+            held = self._lock.is_held()
             seen, launcher = self._recorded()
             same = self.is_of_holder(launcher)
         except FileNotFoundError:
@@ -70,7 +71,9 @@ class Status:
         except OtherSchemaError as error:
             fix = f"`glm5-serve down --profile {self._name}`, then `up`"
             return self._bare("unknown", f"{self._path} {error}: {fix}, starts fresh")
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            return self._bare("unknown", f"{self._path} cannot be read: {in_words(error)}")
+        except ValueError as error:
             return self._bare("unknown", f"{self._path} was not written by glm5-serve: {error}")
         if held and same:
             return self._living(seen, launcher)
@@ -218,8 +221,8 @@ class Status:
         it.
         """
         launcher = self.launcher()
-        if launcher is None or not is_elsewhere(launcher) or not self._lock.is_held():
+        if launcher is None or not is_elsewhere(launcher):
             return False
         with contextlib.suppress(OSError):
-            return self.is_of_holder(launcher)
+            return self._lock.is_held() and self.is_of_holder(launcher)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from launcher.statedir.folder import StateDir
+from launcher.statedir.lock import Lock
 
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 
@@ -54,6 +58,25 @@ def test_too_few_descriptors_are_no_bug(limit: int, tmp_path: Path) -> None:
 
     assert "a bug" not in said
     assert status != 70
+
+
+def test_a_lock_that_cannot_be_asked_for_is_not_taken_for_free(tmp_path: Path) -> None:
+    """Else who lacks descriptors says of a server that is up that it is down, or was removed."""
+    lock = Lock(tmp_path / "lock")
+    held = lock.take()
+    assert lock.is_held()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            lock.is_held()
+        seen = StateDir(tmp_path, "x").look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(held)
+
+    assert (seen.state, "too many" in seen.reason) == ("unknown", True)
+    assert not lock.is_held()
 
 
 def test_what_is_short_is_named() -> None:
