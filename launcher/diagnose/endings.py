@@ -76,7 +76,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     seen = {hit.failure.id: hit.weight for hit in notes}
     death = log.last_words()
     ended = death or log.ends.error
-    went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
+    waits = log.waits()
+    went_on = not (log.worked_at < 0 or death or waits or "consequence" in seen.values())
     died = death and (log.stopped_at is None or death.at < log.stopped_at)
     if (log.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
@@ -85,7 +86,7 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
-        family, what, fix = _family(ended, notes), *_unknown(log, death, seen)
+        family, what, fix = _family(ended, notes), *_unknown(log, death, seen, speaks)
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
     phase = (ended.phase if ended and not went_on else None) or log.phase
@@ -93,7 +94,9 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
 
 
-def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tuple[str, str]:
+def _unknown(
+    log: LogScan, death: Block | None, seen: Mapping[str, str], speaks: str | None
+) -> tuple[str, str]:
     """What is said of an unknown death, and what to do."""
     if death:
         what = f"{LEFT} {death.speaker or 'what died first'}{_place(death)}"
@@ -103,6 +106,9 @@ def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tupl
     if log.ends.error:
         what = f"no known cause; there is an exception{_place(log.ends.error)}"
         return what, _passed_on(ELSE, advice.given(log.ends.error.message))
+    if waits := log.waits():
+        when = "it served, and then" if log.worked_at >= 0 else "at its end"
+        return f"{NOTHING}; {when} {_what(waits)}", f"{_fix(waits, speaks)}; {ELSE}"
     if log.last:
         return f"{NOTHING}; the last lines", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"

@@ -31,6 +31,7 @@ SPEAKERS = 32  # of whom the first complaint is kept
 # of which one line is as good as another, but for the numbers of one that tells of tokens
 SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.MAYBE_WORK, Kind.ACCESS)
 _IDLE = re.compile(shapes.IDLE.pattern.encode())
+_STUCK = re.compile(shapes.STUCK.pattern.encode())
 _BETWEEN_BOOTS = re.compile(r"\s*|-- .*")  # as journalctl writes them
 _ORDER = (*PHASES, SERVING)
 
@@ -41,6 +42,7 @@ class LogScan:
     def __init__(self) -> None:
         self.taken, self.at, self.worked = 0, 0, 0  # lines, those that count, and batches
         self.worked_at = -1  # the last line that told of tokens, or that it is ready
+        self.rested_at = -1  # or that nobody waits for any
         self.hits: dict[str, Hit] = {}
         self.ends = LastWords()
         self.last: deque[str | bytes] = deque(
@@ -96,6 +98,8 @@ class LogScan:
                 self.last.append(line)
             if shape.work and not (shape.kind is Kind.MAYBE_WORK and _IDLE.search(line)):
                 self._work(shape.work)
+            elif shape.work and not _STUCK.search(line):
+                self._rest()
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
         """One more line, of the kernel or of a server; None: its beginning tells. Its shape."""
@@ -134,6 +138,8 @@ class LogScan:
             self.engines[shape.engine] += 1
         if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):
             self._work(shape.work)
+        elif shape.work and not shapes.STUCK.search(line):
+            self._rest()
         if shape.kind is Kind.TELLING or self.ends.is_open():
             self._look(printable.line(line), shape.phase)
         elif shape.kind is Kind.COMPLAINT:
@@ -144,6 +150,11 @@ class LogScan:
         self.worked += batches
         self.worked_at, self.phase = self.at, SERVING
         self._shown.clear()  # it may have survived one, which counts anew when it comes again
+
+    def _rest(self) -> None:
+        """Prompts are read, or nobody waits for anything: whoever took long before answered."""
+        self.rested_at = self.at
+        self._shown.clear()
 
     def _keep(self, line: str) -> None:
         if line and not line.isspace():
@@ -224,6 +235,7 @@ class LogScan:
             }
         self.hits, self.ends, self._began = stay, LastWords(), self.at
         self.phase, self.stopped_at = "process", None
+        self.worked_at = self.rested_at = -1
         self.complaints.clear()
         self._shown.clear()
 
@@ -273,6 +285,7 @@ class LogScan:
             hit = self._new(failure, found.words, phase, is_logged=is_logged)
             self.hits.pop(failure.id, None)  # in the order of their lines
             self.hits[failure.id] = hit
+        hit.last = self.at
         if len(hit.lines) < EVIDENCE:
             for text in shown:
                 hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
@@ -313,6 +326,12 @@ class LogScan:
         """Every hit at the end: what the server went on after is a note."""
         hits = self.hits.values()
         return [replace(hit, weight="note") if self._was_survived(hit) else hit for hit in hits]
+
+    def waits(self) -> Hit | None:
+        """What said that an answer takes long, of which there was no sign since."""
+        alive = max(self.worked_at, self.rested_at)
+        waits = (hit for hit in self.hits.values() if hit.failure.family == "hang")
+        return next((hit for hit in waits if hit.weight == "note" and hit.last > alive), None)
 
     def _was_survived(self, hit: Hit) -> bool:
         if hit.is_kernels:

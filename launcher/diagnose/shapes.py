@@ -44,6 +44,7 @@ FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}
 _WORK = {name: re.compile(log.work_words) for name, log in LOGS.items()}
 IDLE = re.compile("|".join(log.idle_words for log in LOGS.values() if log.idle_words))
+STUCK = re.compile("|".join(log.stuck_words for log in LOGS.values() if log.stuck_words))
 # What a complaint looks like that nobody has listed.
 COMPLAINT = re.compile(
     r"\b\w*(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bCRITICAL\b|\b[Ff]atal\b|[Ff]ailed\b|[Ff]ailure\b"

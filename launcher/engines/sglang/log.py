@@ -114,6 +114,7 @@ LOG = Log(
     stop_words=r"SIGTERM received|SIGINT received|Gracefully exiting|Signal SIGTERM",
     work_words=r"Decode batch(?: \[\d+\])?[.,] #running-req: \d",
     idle_words="",
+    stuck_words="",
     work=1,
     exception_words=r"\w{1,40} hit an exception",
     death_words=(
