@@ -74,7 +74,7 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     died first.
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
-    death = log.last_words()
+    death = _end(log)
     ended = death or log.ends.error
     waits = log.waits()
     went_on = not (log.worked_at < 0 or death or waits or "consequence" in seen.values())
@@ -92,6 +92,13 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     phase = (ended.phase if ended and not went_on else None) or log.phase
     also = tuple(seen)
     return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
+
+
+def _end(log: LogScan) -> Block | None:
+    """What a process ended of: by its own word, or by a traceback that nothing came after."""
+    death, raised = log.last_words(), log.last_exception()
+    is_silent = death is None or (death.error is None and raised and raised.at < death.at)
+    return raised if raised and is_silent else death
 
 
 def _unknown(
@@ -147,7 +154,7 @@ def _family(death: Block | None, notes: Iterable[Hit]) -> str:
 
 def _words(log: LogScan, death: Block | None) -> list[str]:
     """The lines that look most like a complaint, the first of each speaker, then the last lines."""
-    last = [str(line) for line in (death.lines if death else log.last)]
+    last = [str(line) for line in ((death and death.lines) or log.last)]
     first = [line for line in log.complaints.values() if line not in last][:COMPLAINTS]
     return [*first, *last][: LAST_LINES + COMPLAINTS]
 

@@ -43,6 +43,7 @@ class LogScan:
         self.taken, self.at, self.worked = 0, 0, 0  # lines, those that count, and batches
         self.worked_at = -1  # the last line that told of tokens, or that it is ready
         self.rested_at = -1  # or that nobody waits for any
+        self.alive_at = -1  # of what a logger said calmly, or a request that was answered
         self.hits: dict[str, Hit] = {}
         self.ends = LastWords()
         self.last: deque[str | bytes] = deque(
@@ -92,8 +93,12 @@ class LogScan:
     def skip(self, shape: shapes.Shape, line: bytes) -> None:
         """One more line of a shape that was met before, of a kind in SKIPPED, while it is quiet."""
         self.taken += 1
-        if shape.kind is not Kind.ACCESS:
+        if shape.kind is Kind.ACCESS:
+            self._answers(b'" 200' in line)
+        else:
             self.at += 1
+            if shape.goes_on:
+                self.alive_at = self.at
             if line:
                 self.last.append(line)
             if shape.work and not (shape.kind is Kind.MAYBE_WORK and _IDLE.search(line)):
@@ -111,6 +116,7 @@ class LogScan:
             self._hear(line, words, shape.kind)
         elif shape.kind in (Kind.ACCESS, Kind.ASKED):
             self._request_goes_on |= shape.kind is Kind.ASKED
+            self._answers(shape.kind is Kind.ACCESS and '" 200' in line)
         elif not self._is_of_a_request(line):
             self._see(line, shape)
         return shape
@@ -140,11 +146,18 @@ class LogScan:
             self._work(shape.work)
         elif shape.work and not shapes.STUCK.search(line):
             self._rest()
-        if shape.kind is Kind.TELLING or self.ends.is_open():
+        if shape.goes_on:
+            self.alive_at = self.at
+        is_below_frames = bool(self._frames.near(self.at))
+        if shape.kind is Kind.TELLING or self.ends.is_open() or is_below_frames:
             self._look(printable.line(line), shape.phase)
         elif shape.kind is Kind.COMPLAINT:
             self._complain(witness.said(line).speaker, line)
         self._keep(line)
+
+    def _answers(self, is_well: bool) -> None:
+        if is_well:
+            self.alive_at = self.at
 
     def _work(self, batches: int) -> None:
         self.worked += batches
@@ -195,7 +208,9 @@ class LogScan:
             self.phase, self.moved = phase, self.moved + 1
         if self._is_a_stop(told):
             self.stopped_at = self.at
-        self.ends.listen(line, told, Moment(self.at, self.phase, self.worked), self._frames)
+        alive = max(self.worked_at, self.rested_at, self.alive_at)
+        now = Moment(self.at, self.phase, self.worked)
+        self.ends.listen(line, told, now, self._frames, alive)
         if self._frames.take(line, told.text, self.at):
             self._follow_stack(line)
             return
@@ -235,7 +250,7 @@ class LogScan:
             }
         self.hits, self.ends, self._began = stay, LastWords(), self.at
         self.phase, self.stopped_at = "process", None
-        self.worked_at = self.rested_at = -1
+        self.worked_at = self.rested_at = self.alive_at = -1
         self.complaints.clear()
         self._shown.clear()
 
@@ -286,6 +301,7 @@ class LogScan:
             self.hits.pop(failure.id, None)  # in the order of their lines
             self.hits[failure.id] = hit
         hit.last = self.at
+        self.ends.is_told |= hit.weight == "consequence"
         if len(hit.lines) < EVIDENCE:
             for text in shown:
                 hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
@@ -321,6 +337,16 @@ class LogScan:
         """What died first, unless it went on."""
         death = self.ends.death
         return None if death and self.worked - death.worked >= WORKED else death
+
+    def last_exception(self) -> Block | None:
+        """What was raised last, without the word that a process ends of it: there was no sign of
+        life since, or others told of a death.
+        """
+        raised = self.ends.raised
+        if raised is None or self.worked - raised.worked >= WORKED:
+            return None
+        is_last = raised.at > max(self.worked_at, self.rested_at, self.alive_at)
+        return raised if is_last or self.ends.is_told else None
 
     def settled(self) -> list[Hit]:
         """Every hit at the end: what the server went on after is a note."""

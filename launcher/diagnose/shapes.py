@@ -73,6 +73,7 @@ class Shape(NamedTuple):
     engine: str | None = None
     phase: str | None = None
     work: int = 0  # batches that it counts for
+    goes_on: bool = False  # a logger's, and no complaint: whoever says so is alive
 
 
 def of(line: str) -> Shape:
@@ -97,8 +98,11 @@ def _of(shape: str) -> Shape:
             return Shape(kind, name, work=LOGS[name].work)
     phase = _phase(told)
     if phase or any(word in shape for word in _words()):
-        return Shape(Kind.TELLING, speaks, phase)
-    return Shape(Kind.COMPLAINT if COMPLAINT.search(told.text) else Kind.PLAIN, speaks)
+        return Shape(Kind.TELLING, speaks, phase, goes_on=phase is not None)
+    if COMPLAINT.search(told.text):
+        return Shape(Kind.COMPLAINT, speaks)
+    is_calm = told.is_framed and not (told.text[:1].isspace() or COMPLAINT.search(shape))
+    return Shape(Kind.PLAIN, speaks, goes_on=is_calm)
 
 
 def _engine(shape: str) -> str | None:

@@ -60,3 +60,68 @@ def test_that_the_start_before_served_says_nothing_of_the_last_one(engine: str) 
     assert diagnose([start, works]).family == SERVES
     assert diagnose([start, works, start, loads]).family != SERVES
     assert diagnose([start, works, start, loads, works]).family == SERVES
+
+
+SGLANG = "[2026-11-24 05:10:00 TP1] "
+BATCH = f"{SGLANG}Decode batch, #running-req: 1, #token: 7"
+PREFILL = f"{SGLANG}Prefill batch, #new-seq: 1, #new-token: 9"
+ANSWERED = '[2026-11-24 05:10:01] INFO:     10.0.0.1:4711 - "POST /v1/completions HTTP/1.1" 200 OK'
+REFUSED = ANSWERED.replace("200 OK", "503 Service Unavailable")
+SIGQUIT = (
+    f"{SGLANG[:-6]}] Received sigquit from a child process. It usually means the child failed."
+)
+OWN = '  File "/opt/sglang/srt/layers/x.py", line 7, in forward'
+THEIRS = '  File "/opt/x/sglang/srt/entrypoints/openai/serving_chat.py", line 7, in create'
+CODE = "    x = y.view(z)"
+ERRORS = ["FooError: the capacitor is empty", "RuntimeError: shape '[6, -1]' is invalid"]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("after", [[], [""], [REFUSED], [SIGQUIT], [PREFILL, SIGQUIT]])
+def test_a_log_that_ends_in_an_exception_tells_of_a_death_without_its_head(
+    error: str, after: list[str]
+) -> None:
+    for before in ([], [BATCH]):
+        lines = [*before, OWN, CODE, "        ^^^^^", error, *after]
+        for found in (diagnose(lines), diagnose_text(["\n".join(lines).encode()])):
+            assert found.family == "engine", found.what
+            assert error.split(":")[0] in found.what
+            assert "left no word" not in found.what
+            assert error in found.evidence
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize(
+    "told",
+    [
+        ([OWN, CODE], [BATCH]),
+        ([OWN, CODE], [PREFILL]),
+        ([OWN, CODE], [ANSWERED]),
+        ([THEIRS, CODE], []),  # a request's, which fails alone
+        ([THEIRS, OWN, CODE], []),
+        ([], []),  # without a frame it may be the text of a client
+    ],
+)
+def test_an_exception_that_the_server_survives_is_no_end(
+    error: str, told: tuple[list[str], list[str]]
+) -> None:
+    frames, after = told
+    lines = [BATCH, *frames, error, *after]
+
+    for found in (diagnose(lines), diagnose_text(["\n".join(lines).encode()])):
+        assert found.family == SERVES, found.what
+
+
+def test_who_tells_of_anothers_death_does_not_take_its_place() -> None:
+    other = ['  File "/opt/sglang/srt/managers/y.py", line 1, in wait', "BarError: consequence"]
+    found = diagnose([BATCH, OWN, CODE, ERRORS[0], SIGQUIT, PREFILL, *other])
+
+    assert "FooError, in forward" in found.what
+
+
+def test_an_empty_line_of_a_pod_is_no_evidence() -> None:
+    pod = "2026-11-24T05:10:00.1+02:00 stderr F"
+    lines = [BATCH, OWN, ERRORS[0], ""]
+    found = diagnose_text(["\n".join(f"{pod} {line}".rstrip() for line in lines).encode()])
+
+    assert found.evidence[-1] == ERRORS[0]
