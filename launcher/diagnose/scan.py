@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from launcher import printable
 from launcher.diagnose import shapes
-from launcher.diagnose.deaths import BLOCK, LAST_LINES, Block, LastWords, Moment
+from launcher.diagnose.deaths import LAST_LINES, Block, LastWords, Moment
 from launcher.diagnose.hits import Hit, weaker
 from launcher.diagnose.matching import Found, matches
 from launcher.diagnose.shapes import Kind
@@ -26,6 +26,7 @@ LONGEST = (
 )
 EVIDENCE = 4  # lines that are shown for a cause
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
+STACKS = 10_100  # lines that faulthandler prints of a hundred threads, at most
 MOVED = 2  # phases that opened after an exception: it was caught
 SPEAKERS = 32  # of whom the first complaint is kept
 # of which one line is as good as another, but for the numbers of one that tells of tokens
@@ -60,6 +61,7 @@ class LogScan:
         self._is_ours = False
         self._frames = Frames()
         self._crash: Hit | None = None  # whose stack follows
+        self._is_anothers_stack = False  # of a thread that did not crash
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
         self._traceback = witness.Traceback.NONE
         self._request_goes_on = (
@@ -211,6 +213,8 @@ class LogScan:
         alive = max(self.worked_at, self.rested_at, self.alive_at)
         now = Moment(self.at, self.phase, self.worked)
         self.ends.listen(line, told, now, self._frames, alive)
+        if thread := shapes.THREAD.match(told.text):
+            self._is_anothers_stack = thread["which"] == "T"
         if self._frames.take(line, told.text, self.at):
             self._follow_stack(line)
             return
@@ -274,10 +278,12 @@ class LogScan:
         return bool(words or shapes.SHUTDOWN.match(told.text))
 
     def _follow_stack(self, frame: str) -> None:
-        """The first frame below a crash in native code says where it was."""
-        if self._crash and self.at - self._crash.at > BLOCK:
+        """The first frame below a crash in native code says where it was, but for those of other
+        threads.
+        """
+        if self._crash and self.at - self._crash.at > STACKS:
             self._crash = None
-        if self._crash and (where := function(frame)):
+        if self._crash and not self._is_anothers_stack and (where := function(frame)):
             self._crash.words["where"] = f" in {where}"
             self._crash = None
 
@@ -330,7 +336,7 @@ class LogScan:
             is_fatal,
         )
         if failure.id in ("native-crash", "bus-error"):
-            self._crash = made
+            self._crash, self._is_anothers_stack = made, False
         return made
 
     def last_words(self) -> Block | None:

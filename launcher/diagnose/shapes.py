@@ -29,6 +29,10 @@ VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup comple
 TRACEBACK = re.compile(
     r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)"
 )
+# Python's faulthandler: that of the thread which crashed, and those of all others.
+THREAD = re.compile(
+    r"(?P<which>Current t|T)hread 0x[\da-f]+ (?:\[.{0,80}\] )?\(most recent call first\)"
+)
 EXCEPTION = re.compile("|".join(log.exception_words for log in LOGS.values()))
 GONE = re.compile("|".join(log.death_words for log in LOGS.values()))
 START = re.compile("|".join(log.start_words for log in LOGS.values()))
@@ -128,6 +132,17 @@ def _opens(log: Log, told: Said) -> str | None:
 @cache
 def _words() -> tuple[str, ...]:
     """Texts of which one stands in every line that any pattern matches. They are found fast."""
-    marks = (FRAME, TRACEBACK, EXCEPTION, GONE, START, STOP, SHUTDOWN, OUR_START, VLLM_READY)
+    marks = (
+        FRAME,
+        TRACEBACK,
+        THREAD,
+        EXCEPTION,
+        GONE,
+        START,
+        STOP,
+        SHUTDOWN,
+        OUR_START,
+        VLLM_READY,
+    )
     of_marks = {word for mark in marks for word in literals(mark.pattern)}
     return tuple(sorted({*sieve(), *of_marks, *READY}, key=len))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from launcher.diagnose.shapes import FRAME, LOGS, TRACEBACK
+from launcher.diagnose.shapes import FRAME, LOGS, THREAD, TRACEBACK
 from launcher.engines import witness
 from launcher.engines.log import PHASES, SERVING
 
@@ -34,7 +34,7 @@ class Frames:
 
     def take(self, line: str, text: str, at: int) -> bool:
         """Whether a line is a frame or its code: names of functions are no complaints."""
-        if TRACEBACK.match(text):
+        if TRACEBACK.match(text) or THREAD.match(text):
             self._frames.clear()
             return False
         if frame := FRAME.match(line):
@@ -57,7 +57,7 @@ class Frames:
         return bool(frames) and not any(map(witness.is_a_requests_frame, frames))
 
     def phase(self, at: int) -> str | None:
-        """The phase of a server's life that they are of: the innermost one of a start that tells."""
+        """The phase of a server's life that they are of: the innermost one of a start, if any."""
         named = filter(None, map(_FUNCTION.search, reversed(self.near(at))))
         told = [
             next((phase for place, phase in _PLACES if place.fullmatch(name["name"])), None)
