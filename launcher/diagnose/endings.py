@@ -76,8 +76,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     seen = {hit.failure.id: hit.weight for hit in notes}
     death = _end(log)
     ended = death or log.ends.error
-    waits = log.waits()
-    went_on = not (log.worked_at < 0 or death or waits or "consequence" in seen.values())
+    stands = log.waits() or _stands(log, speaks)
+    went_on = not (log.worked_at < 0 or death or stands or "consequence" in seen.values())
     died = death and (log.stopped_at is None or death.at < log.stopped_at)
     if (log.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
@@ -86,7 +86,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
-        family, what, fix = _family(ended, notes), *_unknown(log, death, seen, speaks)
+        about = [hit for hit in (_stands(log, speaks), *notes) if hit]
+        family, what, fix = _family(ended, about), *_unknown(log, death, seen, speaks)
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
     phase = (ended.phase if ended and not went_on else None) or log.phase
@@ -101,6 +102,12 @@ def _end(log: LogScan) -> Block | None:
     return raised if raised and is_silent else death
 
 
+def _stands(log: LogScan, speaks: str | None) -> Hit | None:
+    """The step that the log ends in, of the engine that speaks."""
+    steps = (hit for hit in log.stands() if hit.failure.engine in ("", speaks))
+    return next(steps, None)
+
+
 def _unknown(
     log: LogScan, death: Block | None, seen: Mapping[str, str], speaks: str | None
 ) -> tuple[str, str]:
@@ -110,6 +117,9 @@ def _unknown(
         return what, _passed_on(REPORT, advice.given(death.message))
     if "consequence" in seen.values():
         return "no known cause: who died first left no word here; the last lines of all", REPORT
+    if step := _stands(log, speaks):
+        what = f"{NOTHING}; if nothing came for minutes, most likely {_what(step)}"
+        return what, f"{_fix(step, speaks)}; {ELSE}"
     if log.ends.error:
         what = f"no known cause; there is an exception{_place(log.ends.error)}"
         return what, _passed_on(ELSE, advice.given(log.ends.error.message))

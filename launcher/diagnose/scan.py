@@ -218,6 +218,7 @@ class LogScan:
         if self._frames.take(line, told.text, self.at):
             self._follow_stack(line)
             return
+        self._finish(told.text)
         text, from_start = witness.evidence(told)
         known = matches(text, "server", from_start=from_start, but=self._shown)
         for found in known:
@@ -314,6 +315,15 @@ class LogScan:
         else:
             self._shown.add(failure.id)
 
+    def _finish(self, text: str) -> None:
+        """Drop the steps that a line ends."""
+        for hit in self._steps():
+            if hit.failure.until and hit.failure.until.search(text):
+                del self.hits[hit.failure.id]
+
+    def _steps(self) -> list[Hit]:
+        return [hit for hit in self.hits.values() if hit.failure.weight == "unfinished"]
+
     def _new(
         self, failure: Failure, words: dict[str, str], phase: str | None, *, is_logged: bool
     ) -> Hit:
@@ -356,8 +366,20 @@ class LogScan:
 
     def settled(self) -> list[Hit]:
         """Every hit at the end: what the server went on after is a note."""
-        hits = self.hits.values()
+        hits = [hit for hit in self.hits.values() if hit.failure.weight != "unfinished"]
         return [replace(hit, weight="note") if self._was_survived(hit) else hit for hit in hits]
+
+    def stands(self) -> list[Hit]:
+        """The steps that the log ends in: no other phase opened since, and nobody died or served,
+        the last one first.
+        """
+        alive = max(self.worked_at, self.rested_at)
+        told = self.ends.error.at if self.ends.error else -1
+        return [
+            hit
+            for hit in reversed(self._steps())
+            if hit.last > max(alive, told) and hit.moved == self.moved
+        ]
 
     def waits(self) -> Hit | None:
         """What said that an answer takes long, of which there was no sign since."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.text import diagnose_text
+from launcher.engines.failures import failures
 from launcher.knowledge.families import SERVES
 
 RATES = (
@@ -125,3 +128,70 @@ def test_an_empty_line_of_a_pod_is_no_evidence() -> None:
     found = diagnose_text(["\n".join(f"{pod} {line}".rstrip() for line in lines).encode()])
 
     assert found.evidence[-1] == ERRORS[0]
+
+
+CASES = Path(__file__).with_name("cases")
+AT = "[2026-11-24 05:01:00 TP0] "
+WORKER = "(Worker_TP0 pid=51) INFO 09-02 12:00:00 [x.py:9] "
+STEPS = {  # a log that ends in a step, what its advice names, and lines that tell of its end
+    "g7-sglang-first-collective.log": (
+        "glm5-serve doctor --only iommu-translation",
+        [
+            f"{AT}Init torch distributed ends. elapsed=3.1 s",
+            f"{AT}Load weight begin. avail mem=90.00 GB",
+            f"{AT}The server is fired up and ready to roll!",
+            BATCH,
+        ],
+    ),
+    "g8-vllm-autotune.log": (
+        "--no-enable-flashinfer-autotune",
+        [
+            f"{WORKER}flashinfer.jit: [Autotuner]: Autotuning process ends",
+            f"{WORKER}Capturing the model for CUDA graphs",
+            "(APIServer pid=1) INFO:     Application startup complete.",
+            WORKS,
+        ],
+    ),
+    "g9-vllm-first-collective.log": (
+        "glm5-serve doctor --only iommu-translation",
+        [f"{WORKER}Starting to load model x...", WORKS],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_log_that_ends_in_a_step_tells_what_that_means_if_nothing_came(name: str) -> None:
+    lines, advice = (CASES / name).read_text().splitlines(), STEPS[name][0]
+    found = diagnose(lines)
+
+    assert not found.is_known
+    assert "if nothing came for minutes, most likely" in found.what
+    assert advice in found.fix
+    for end in STEPS[name][1]:
+        after = diagnose([*lines, end])
+        assert "most likely" not in after.what, end
+        assert advice not in after.fix, end
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_tells_of_a_death_in_a_step_is_told_and_the_step_is_not(name: str) -> None:
+    lines = (CASES / name).read_text().splitlines()
+    raised = [OWN, CODE, ERRORS[0]]
+    known = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+
+    assert ERRORS[0].split(":")[0] in diagnose([*lines, *raised]).what
+    assert diagnose([*lines, known]).is_known
+    for end in (raised, [known], [ERRORS[0]]):
+        found = diagnose([*lines, *end])
+        assert "most likely" not in found.what
+        assert not [id for id in found.also if failures()[id].weight == "unfinished"]
+
+
+def test_a_step_is_told_in_the_words_of_the_engine_whose_log_it_is() -> None:
+    steps = [row for row in failures().values() if row.weight == "unfinished"]
+
+    assert len(steps) >= 3
+    for row in steps:
+        assert row.engine
+        assert row.family == "hang"
+        assert row.until, "what ends it"
