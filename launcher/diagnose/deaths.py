@@ -100,8 +100,8 @@ class LastWords:
         if self.error is None and witness.is_exception(told.text):
             self.error = Block(*now, told.speaker, False)
             self.error.ends_in(told.text, now.at, frames)
-        is_first = self.raised is None or self.raised.at <= alive
-        if is_first and not self.is_told and frames.of_a_process(now.at) and _ends(told.text):
+        is_first = not self.is_told and (self.raised is None or self.raised.at <= alive)
+        if is_first and _ends(told.text) and frames.of_a_process(now.at):
             self.raised = Block(*now, told.speaker, False)
             self.raised.ends_in(told.text, now.at, frames)
 
