@@ -33,6 +33,10 @@ SPEAKERS = 32  # of whom the first complaint is kept
 SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.MAYBE_WORK, Kind.ACCESS)
 _IDLE = re.compile(shapes.IDLE.pattern.encode())
 _STUCK = re.compile(shapes.STUCK.pattern.encode())
+# The frames in which a signal arrives, or is sent: what crashed stands below them.
+_SIGNALS = re.compile(
+    r" in (?:runtime\.sigreturn|__restore_rt|(?:__GI_)?(?:raise|abort)\b|__pthread_kill\w*)"
+)
 _BETWEEN_BOOTS = re.compile(r"\s*|-- .*")  # as journalctl writes them
 _ORDER = (*PHASES, SERVING)
 
@@ -280,11 +284,12 @@ class LogScan:
 
     def _follow_stack(self, frame: str) -> None:
         """The first frame below a crash in native code says where it was, but for those of other
-        threads.
+        threads, and of the signal itself.
         """
         if self._crash and self.at - self._crash.at > STACKS:
             self._crash = None
-        if self._crash and not self._is_anothers_stack and (where := function(frame)):
+        is_innocent = self._is_anothers_stack or _SIGNALS.search(frame)
+        if self._crash and not is_innocent and (where := function(frame)):
             self._crash.words["where"] = f" in {where}"
             self._crash = None
 

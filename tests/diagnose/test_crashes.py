@@ -62,3 +62,12 @@ def test_each_crash_has_its_own_stack() -> None:
     lines = [*waits(1, "", 2), CRASH, "", "Stack (most recent call first):", *CRASHED[1:]]
 
     assert "put_batch" in diagnose(lines).what
+
+
+def test_the_frame_in_which_the_signal_arrived_did_not_crash() -> None:
+    dump = "!!!!!!! Segfault encountered !!!!!!!"
+    arrives = '  File "/go/src/runtime/sys_linux_amd64.s", line 330, in runtime.sigreturn'
+    below = '  File "/opt/x/runtime.cc", line 7, in raise_error'
+
+    assert "code crashed: " in diagnose([dump, arrives]).what
+    assert "crashed in raise_error (x/runtime.cc)" in diagnose([dump, arrives, below]).what
