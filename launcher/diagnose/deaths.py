@@ -58,6 +58,10 @@ class LastWords:
     def __init__(self) -> None:
         self.death: Block | None = None
         self.error: Block | None = None
+        # The first of those whose traceback is told and that nothing alive came after: if the log
+        # ends there, or others tell of a death, a process ended of it.
+        self.raised: Block | None = None
+        self.is_told = False  # that somebody died, by those who outlived it
 
     def is_open(self) -> bool:
         """Whether whoever died may still be speaking."""
@@ -74,9 +78,9 @@ class LastWords:
         is_told = death.error is not None and not death.is_worded_anew
         return not death.is_open or (is_told and at > death.error_at)
 
-    def listen(self, line: str, told: Said, now: Moment, frames: Frames) -> None:
+    def listen(self, line: str, told: Said, now: Moment, frames: Frames, alive: int) -> None:
         """Keep the words of the first exception, or the first sign of a death where none tells of
-        its own.
+        its own. `alive`: the last line that tells of a server that goes on.
         """
         death = self.death
         if death and (told.speaker not in (None, death.speaker) or now.at > death.at + BLOCK):
@@ -96,6 +100,10 @@ class LastWords:
         if self.error is None and witness.is_exception(told.text):
             self.error = Block(*now, told.speaker, False)
             self.error.ends_in(told.text, now.at, frames)
+        is_first = not self.is_told and (self.raised is None or self.raised.at <= alive)
+        if is_first and _ends(told.text) and frames.of_a_process(now.at):
+            self.raised = Block(*now, told.speaker, False)
+            self.raised.ends_in(told.text, now.at, frames)
 
 
 def _ends(text: str) -> bool:

@@ -74,9 +74,10 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     died first.
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
-    death = log.last_words()
+    death = _end(log)
     ended = death or log.ends.error
-    went_on = log.worked_at >= 0 and death is None and "consequence" not in seen.values()
+    stands = log.waits() or _stands(log, speaks)
+    went_on = not (log.worked_at < 0 or death or stands or "consequence" in seen.values())
     died = death and (log.stopped_at is None or death.at < log.stopped_at)
     if (log.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
@@ -85,7 +86,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
-        family, what, fix = _family(ended, notes), *_unknown(log, death, seen)
+        about = [hit for hit in (_stands(log, speaks), *notes) if hit]
+        family, what, fix = _family(ended, about), *_unknown(log, death, seen, speaks)
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
     phase = (ended.phase if ended and not went_on else None) or log.phase
@@ -93,16 +95,37 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
 
 
-def _unknown(log: LogScan, death: Block | None, seen: Mapping[str, str]) -> tuple[str, str]:
+def _end(log: LogScan) -> Block | None:
+    """What a process ended of: by its own word, or by a traceback that nothing came after."""
+    death, raised = log.last_words(), log.last_exception()
+    is_silent = death is None or (death.error is None and raised and raised.at < death.at)
+    return raised if raised and is_silent else death
+
+
+def _stands(log: LogScan, speaks: str | None) -> Hit | None:
+    """The step that the log ends in, of the engine that speaks."""
+    steps = (hit for hit in log.stands() if hit.failure.engine in ("", speaks))
+    return next(steps, None)
+
+
+def _unknown(
+    log: LogScan, death: Block | None, seen: Mapping[str, str], speaks: str | None
+) -> tuple[str, str]:
     """What is said of an unknown death, and what to do."""
     if death:
         what = f"{LEFT} {death.speaker or 'what died first'}{_place(death)}"
         return what, _passed_on(REPORT, advice.given(death.message))
     if "consequence" in seen.values():
         return "no known cause: who died first left no word here; the last lines of all", REPORT
+    if step := _stands(log, speaks):
+        what = f"{NOTHING}; if nothing came for minutes, most likely {_what(step)}"
+        return what, f"{_fix(step, speaks)}; {ELSE}"
     if log.ends.error:
         what = f"no known cause; there is an exception{_place(log.ends.error)}"
         return what, _passed_on(ELSE, advice.given(log.ends.error.message))
+    if waits := log.waits():
+        when = "it served, and then" if log.worked_at >= 0 else "at its end"
+        return f"{NOTHING}; {when} {_what(waits)}", f"{_fix(waits, speaks)}; {ELSE}"
     if log.last:
         return f"{NOTHING}; the last lines", ELSE
     nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
@@ -141,7 +164,7 @@ def _family(death: Block | None, notes: Iterable[Hit]) -> str:
 
 def _words(log: LogScan, death: Block | None) -> list[str]:
     """The lines that look most like a complaint, the first of each speaker, then the last lines."""
-    last = [str(line) for line in (death.lines if death else log.last)]
+    last = [str(line) for line in ((death and death.lines) or log.last)]
     first = [line for line in log.complaints.values() if line not in last][:COMPLAINTS]
     return [*first, *last][: LAST_LINES + COMPLAINTS]
 

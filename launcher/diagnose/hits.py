@@ -22,6 +22,7 @@ class Hit:
     worked: int = 0  # batches that had been told of by then
     moved: int = 0  # phases that had opened by then
     is_fatal: bool = False  # within the last lines of a process
+    last: int = 0  # where it was said last
     is_old: bool = False  # of the start before
     lines: dict[str, str] = field(default_factory=dict)  # by what is in them besides rank and time
 

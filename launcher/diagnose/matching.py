@@ -106,6 +106,7 @@ def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
 @cache
 def sieve() -> tuple[str, ...]:
     """Texts of which one stands in every line that tells of a failure. They are found fast."""
-    patterns = [failure.pattern.pattern for failure in failures().values() if failure.pattern]
+    rows = [pattern for row in failures().values() for pattern in (row.pattern, row.until)]
+    patterns = [pattern.pattern for pattern in rows if pattern]
     words = {word for pattern in (*patterns, *forms.PATTERNS) for word in literals(pattern)}
     return tuple(sorted((*words, "Xid ("), key=len))

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from launcher import printable
 from launcher.diagnose import shapes
-from launcher.diagnose.deaths import BLOCK, LAST_LINES, Block, LastWords, Moment
+from launcher.diagnose.deaths import LAST_LINES, Block, LastWords, Moment
 from launcher.diagnose.hits import Hit, weaker
 from launcher.diagnose.matching import Found, matches
 from launcher.diagnose.shapes import Kind
@@ -26,11 +26,17 @@ LONGEST = (
 )
 EVIDENCE = 4  # lines that are shown for a cause
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
+STACKS = 10_100  # lines that faulthandler prints of a hundred threads, at most
 MOVED = 2  # phases that opened after an exception: it was caught
 SPEAKERS = 32  # of whom the first complaint is kept
 # of which one line is as good as another, but for the numbers of one that tells of tokens
 SKIPPED = (Kind.PLAIN, Kind.WORK, Kind.MAYBE_WORK, Kind.ACCESS)
 _IDLE = re.compile(shapes.IDLE.pattern.encode())
+_STUCK = re.compile(shapes.STUCK.pattern.encode())
+# The frames in which a signal arrives, or is sent: what crashed stands below them.
+_SIGNALS = re.compile(
+    r" in (?:runtime\.sigreturn|__restore_rt|(?:__GI_)?(?:raise|abort)\b|__pthread_kill\w*)"
+)
 _BETWEEN_BOOTS = re.compile(r"\s*|-- .*")  # as journalctl writes them
 _ORDER = (*PHASES, SERVING)
 
@@ -41,6 +47,8 @@ class LogScan:
     def __init__(self) -> None:
         self.taken, self.at, self.worked = 0, 0, 0  # lines, those that count, and batches
         self.worked_at = -1  # the last line that told of tokens, or that it is ready
+        self.rested_at = -1  # or that nobody waits for any
+        self.alive_at = -1  # of what a logger said calmly, or a request that was answered
         self.hits: dict[str, Hit] = {}
         self.ends = LastWords()
         self.last: deque[str | bytes] = deque(
@@ -57,6 +65,7 @@ class LogScan:
         self._is_ours = False
         self._frames = Frames()
         self._crash: Hit | None = None  # whose stack follows
+        self._is_anothers_stack = False  # of a thread that did not crash
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
         self._traceback = witness.Traceback.NONE
         self._request_goes_on = (
@@ -90,12 +99,18 @@ class LogScan:
     def skip(self, shape: shapes.Shape, line: bytes) -> None:
         """One more line of a shape that was met before, of a kind in SKIPPED, while it is quiet."""
         self.taken += 1
-        if shape.kind is not Kind.ACCESS:
+        if shape.kind is Kind.ACCESS:
+            self._answers(b'" 200' in line)
+        else:
             self.at += 1
+            if shape.goes_on:
+                self.alive_at = self.at
             if line:
                 self.last.append(line)
             if shape.work and not (shape.kind is Kind.MAYBE_WORK and _IDLE.search(line)):
                 self._work(shape.work)
+            elif shape.work and not _STUCK.search(line):
+                self._rest()
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
         """One more line, of the kernel or of a server; None: its beginning tells. Its shape."""
@@ -107,6 +122,7 @@ class LogScan:
             self._hear(line, words, shape.kind)
         elif shape.kind in (Kind.ACCESS, Kind.ASKED):
             self._request_goes_on |= shape.kind is Kind.ASKED
+            self._answers(shape.kind is Kind.ACCESS and '" 200' in line)
         elif not self._is_of_a_request(line):
             self._see(line, shape)
         return shape
@@ -134,16 +150,30 @@ class LogScan:
             self.engines[shape.engine] += 1
         if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):
             self._work(shape.work)
-        if shape.kind is Kind.TELLING or self.ends.is_open():
+        elif shape.work and not shapes.STUCK.search(line):
+            self._rest()
+        if shape.goes_on:
+            self.alive_at = self.at
+        is_below_frames = bool(self._frames.near(self.at))
+        if shape.kind is Kind.TELLING or self.ends.is_open() or is_below_frames:
             self._look(printable.line(line), shape.phase)
         elif shape.kind is Kind.COMPLAINT:
             self._complain(witness.said(line).speaker, line)
         self._keep(line)
 
+    def _answers(self, is_well: bool) -> None:
+        if is_well:
+            self.alive_at = self.at
+
     def _work(self, batches: int) -> None:
         self.worked += batches
         self.worked_at, self.phase = self.at, SERVING
         self._shown.clear()  # it may have survived one, which counts anew when it comes again
+
+    def _rest(self) -> None:
+        """Prompts are read, or nobody waits for anything: whoever took long before answered."""
+        self.rested_at = self.at
+        self._shown.clear()
 
     def _keep(self, line: str) -> None:
         if line and not line.isspace():
@@ -184,10 +214,15 @@ class LogScan:
             self.phase, self.moved = phase, self.moved + 1
         if self._is_a_stop(told):
             self.stopped_at = self.at
-        self.ends.listen(line, told, Moment(self.at, self.phase, self.worked), self._frames)
+        alive = max(self.worked_at, self.rested_at, self.alive_at)
+        now = Moment(self.at, self.phase, self.worked)
+        self.ends.listen(line, told, now, self._frames, alive)
+        if thread := shapes.THREAD.match(told.text):
+            self._is_anothers_stack = thread["which"] == "T"
         if self._frames.take(line, told.text, self.at):
             self._follow_stack(line)
             return
+        self._finish(told.text)
         text, from_start = witness.evidence(told)
         known = matches(text, "server", from_start=from_start, but=self._shown)
         for found in known:
@@ -224,6 +259,7 @@ class LogScan:
             }
         self.hits, self.ends, self._began = stay, LastWords(), self.at
         self.phase, self.stopped_at = "process", None
+        self.worked_at = self.rested_at = self.alive_at = -1
         self.complaints.clear()
         self._shown.clear()
 
@@ -247,10 +283,13 @@ class LogScan:
         return bool(words or shapes.SHUTDOWN.match(told.text))
 
     def _follow_stack(self, frame: str) -> None:
-        """The first frame below a crash in native code says where it was."""
-        if self._crash and self.at - self._crash.at > BLOCK:
+        """The first frame below a crash in native code says where it was, but for those of other
+        threads, and of the signal itself.
+        """
+        if self._crash and self.at - self._crash.at > STACKS:
             self._crash = None
-        if self._crash and (where := function(frame)):
+        is_innocent = self._is_anothers_stack or _SIGNALS.search(frame)
+        if self._crash and not is_innocent and (where := function(frame)):
             self._crash.words["where"] = f" in {where}"
             self._crash = None
 
@@ -273,11 +312,22 @@ class LogScan:
             hit = self._new(failure, found.words, phase, is_logged=is_logged)
             self.hits.pop(failure.id, None)  # in the order of their lines
             self.hits[failure.id] = hit
+        hit.last = self.at
+        self.ends.is_told |= hit.weight == "consequence"
         if len(hit.lines) < EVIDENCE:
             for text in shown:
                 hit.lines.setdefault(re.sub(r"^\[[^\]]*\]:? ?", "", text), text.strip())
         else:
             self._shown.add(failure.id)
+
+    def _finish(self, text: str) -> None:
+        """Drop the steps that a line ends."""
+        for hit in self._steps():
+            if hit.failure.until and hit.failure.until.search(text):
+                del self.hits[hit.failure.id]
+
+    def _steps(self) -> list[Hit]:
+        return [hit for hit in self.hits.values() if hit.failure.weight == "unfinished"]
 
     def _new(
         self, failure: Failure, words: dict[str, str], phase: str | None, *, is_logged: bool
@@ -301,7 +351,7 @@ class LogScan:
             is_fatal,
         )
         if failure.id in ("native-crash", "bus-error"):
-            self._crash = made
+            self._crash, self._is_anothers_stack = made, False
         return made
 
     def last_words(self) -> Block | None:
@@ -309,10 +359,38 @@ class LogScan:
         death = self.ends.death
         return None if death and self.worked - death.worked >= WORKED else death
 
+    def last_exception(self) -> Block | None:
+        """What was raised last, without the word that a process ends of it: there was no sign of
+        life since, or others told of a death.
+        """
+        raised = self.ends.raised
+        if raised is None or self.worked - raised.worked >= WORKED:
+            return None
+        is_last = raised.at > max(self.worked_at, self.rested_at, self.alive_at)
+        return raised if is_last or self.ends.is_told else None
+
     def settled(self) -> list[Hit]:
         """Every hit at the end: what the server went on after is a note."""
-        hits = self.hits.values()
+        hits = [hit for hit in self.hits.values() if hit.failure.weight != "unfinished"]
         return [replace(hit, weight="note") if self._was_survived(hit) else hit for hit in hits]
+
+    def stands(self) -> list[Hit]:
+        """The steps that the log ends in: no other phase opened since, and nobody died or served,
+        the last one first.
+        """
+        alive = max(self.worked_at, self.rested_at)
+        told = self.ends.error.at if self.ends.error else -1
+        return [
+            hit
+            for hit in reversed(self._steps())
+            if hit.last > max(alive, told) and hit.moved == self.moved
+        ]
+
+    def waits(self) -> Hit | None:
+        """What said that an answer takes long, of which there was no sign since."""
+        alive = max(self.worked_at, self.rested_at)
+        waits = (hit for hit in self.hits.values() if hit.failure.family == "hang")
+        return next((hit for hit in waits if hit.weight == "note" and hit.last > alive), None)
 
     def _was_survived(self, hit: Hit) -> bool:
         if hit.is_kernels:

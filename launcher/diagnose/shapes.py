@@ -29,6 +29,10 @@ VLLM_READY = re.compile(r"(?:\(\w+ pid=\d+\) )?INFO: +Application startup comple
 TRACEBACK = re.compile(
     r"(?:[\w. ]{1,80}: |[\w ]{1,80} hit an exception: )?Traceback \(most recent call last\)"
 )
+# Python's faulthandler: that of the thread which crashed, and those of all others.
+THREAD = re.compile(
+    r"(?P<which>Current t|T)hread 0x[\da-f]+ (?:\[.{0,80}\] )?\(most recent call first\)"
+)
 EXCEPTION = re.compile("|".join(log.exception_words for log in LOGS.values()))
 GONE = re.compile("|".join(log.death_words for log in LOGS.values()))
 START = re.compile("|".join(log.start_words for log in LOGS.values()))
@@ -44,6 +48,7 @@ FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}
 _WORK = {name: re.compile(log.work_words) for name, log in LOGS.items()}
 IDLE = re.compile("|".join(log.idle_words for log in LOGS.values() if log.idle_words))
+STUCK = re.compile("|".join(log.stuck_words for log in LOGS.values() if log.stuck_words))
 # What a complaint looks like that nobody has listed.
 COMPLAINT = re.compile(
     r"\b\w*(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bCRITICAL\b|\b[Ff]atal\b|[Ff]ailed\b|[Ff]ailure\b"
@@ -72,6 +77,7 @@ class Shape(NamedTuple):
     engine: str | None = None
     phase: str | None = None
     work: int = 0  # batches that it counts for
+    goes_on: bool = False  # a logger's, and no complaint: whoever says so is alive
 
 
 def of(line: str) -> Shape:
@@ -96,8 +102,11 @@ def _of(shape: str) -> Shape:
             return Shape(kind, name, work=LOGS[name].work)
     phase = _phase(told)
     if phase or any(word in shape for word in _words()):
-        return Shape(Kind.TELLING, speaks, phase)
-    return Shape(Kind.COMPLAINT if COMPLAINT.search(told.text) else Kind.PLAIN, speaks)
+        return Shape(Kind.TELLING, speaks, phase, goes_on=phase is not None)
+    if COMPLAINT.search(told.text):
+        return Shape(Kind.COMPLAINT, speaks)
+    is_calm = told.is_framed and not (told.text[:1].isspace() or COMPLAINT.search(shape))
+    return Shape(Kind.PLAIN, speaks, goes_on=is_calm)
 
 
 def _engine(shape: str) -> str | None:
@@ -123,6 +132,17 @@ def _opens(log: Log, told: Said) -> str | None:
 @cache
 def _words() -> tuple[str, ...]:
     """Texts of which one stands in every line that any pattern matches. They are found fast."""
-    marks = (FRAME, TRACEBACK, EXCEPTION, GONE, START, STOP, SHUTDOWN, OUR_START, VLLM_READY)
+    marks = (
+        FRAME,
+        TRACEBACK,
+        THREAD,
+        EXCEPTION,
+        GONE,
+        START,
+        STOP,
+        SHUTDOWN,
+        OUR_START,
+        VLLM_READY,
+    )
     of_marks = {word for mark in marks for word in literals(mark.pattern)}
     return tuple(sorted({*sieve(), *of_marks, *READY}, key=len))

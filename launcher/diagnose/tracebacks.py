@@ -7,7 +7,8 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from launcher.diagnose.shapes import FRAME, LOGS, TRACEBACK
+from launcher.diagnose.shapes import FRAME, LOGS, THREAD, TRACEBACK
+from launcher.engines import witness
 from launcher.engines.log import PHASES, SERVING
 
 MOST = 100  # frames that are remembered
@@ -33,7 +34,7 @@ class Frames:
 
     def take(self, line: str, text: str, at: int) -> bool:
         """Whether a line is a frame or its code: names of functions are no complaints."""
-        if TRACEBACK.match(text):
+        if TRACEBACK.match(text) or THREAD.match(text):
             self._frames.clear()
             return False
         if frame := FRAME.match(line):
@@ -50,14 +51,21 @@ class Frames:
         """The frames of the traceback that a line ends, outermost first."""
         return tuple(self._frames) if at - self._at <= GAP else ()
 
+    def of_a_process(self, at: int) -> bool:
+        """Whether a line ends a traceback, which is not one of a request that fails alone."""
+        frames = [witness.said(frame).text for frame in self.near(at)]
+        return bool(frames) and not any(map(witness.is_a_requests_frame, frames))
+
     def phase(self, at: int) -> str | None:
-        """The phase of a server's life that they are of: the innermost one that tells."""
-        for frame in reversed(self.near(at)):
-            name = _FUNCTION.search(frame)
-            phases = (phase for place, phase in _PLACES if name and place.fullmatch(name["name"]))
-            if found := next(phases, None):
-                return found
-        return None
+        """The phase of a server's life that they are of: the innermost one of a start, if any."""
+        named = filter(None, map(_FUNCTION.search, reversed(self.near(at))))
+        told = [
+            next((phase for place, phase in _PLACES if place.fullmatch(name["name"])), None)
+            for name in named
+        ]
+        phases = list(filter(None, told))
+        # a start, too, runs what serves
+        return next((phase for phase in phases if phase != SERVING), next(iter(phases), None))
 
 
 def function(frame: str) -> str | None:

@@ -12,7 +12,7 @@ _WRAPPERS = re.compile(
     # journalctl: short, and short-iso. Who wrote it stands before the colon.
     rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)? {_HOST}(?P<short>[^\s:\[\]]+)(?:\[\d+\])?: "
     rf"|{_STAMP} {_HOST}(?P<iso>[^\s:\[\]]+(?=\[)|kernel)(?:\[\d+\])?: "
-    rf"|(?P<cri>{_STAMP} (?:stdout|stderr) [FP] )"  # CRI: /var/log/pods
+    rf"|(?P<cri>{_STAMP} (?:stdout|stderr) [FP](?: |$))"  # CRI: /var/log/pods
     r"|(?P<kmsg>\d{1,3},\d+,\d+,[^;\s]{0,80};)"  # /dev/kmsg as it is read
     rf"|[A-Z]{{4,9}} {_STAMP} (?:\[[\w.]+: [^\[\]\n]{{1,80}}\] ){{1,3}}"  # `gcloud logging read`
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too

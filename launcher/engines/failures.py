@@ -21,11 +21,12 @@ from launcher.plan.evidence import Known
 
 ORIGINS = ("kernel", "server")  # whose words they may be
 WEIGHTS = ("hardware", "host", "cause", "generic", "last")
-NEVER_THE_CAUSE = ("consequence", "note")
+# The last: a step that a start may not come back from. It is told where the log ends in it.
+NEVER_THE_CAUSE = ("consequence", "note", "unfinished")
 _THEN = ("never", "again", "reboot")
 _KEYS = (
-    "family weight origin watched rest pattern of beside phases needs what fix knob then follows"
-    " known source"
+    "family weight origin watched rest pattern until of beside phases needs what fix knob then"
+    " follows known source"
 ).split()
 _OVER = (
     "what",
@@ -64,6 +65,7 @@ class Failure:
     source: str
     knob: str | None = None
     needs: re.Pattern[str] | None = None
+    until: re.Pattern[str] | None = None  # the line that ends a step
     follows: bool = False
     watched: bool = True
     rest: bool = False
@@ -158,7 +160,7 @@ def _failure(name: str, id: str | int, row: Mapping[str, Any]) -> Failure:
     rows.only(row, _KEYS)
     fields = {**_of_xids(str(id)), "origin": "server", **row}
     _require(fields)
-    for key in ("pattern", "needs"):
+    for key in ("pattern", "needs", "until"):
         fields[key] = rows.pattern(key, row[key]) if key in row else None
     lists = {key: rows.texts(key, row.get(key, [])) for key in ("beside", "phases")}
     return Failure(**{**fields, **lists, "id": str(id), "engine": name})

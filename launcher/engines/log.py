@@ -67,6 +67,7 @@ class Log:
     stop_words: str  # somebody asked it to stop, or it stops as it was asked to
     work_words: str  # tokens come out; numbers in it as 0
     idle_words: str  # what in such a line tells that none did; empty: it is never said then
+    stuck_words: str  # and that did not for want of requests; numbers as they are; empty: the same
     work: int  # batches that such a line counts for
     exception_words: str  # a process ends of its own exception
     death_words: str  # a process tells of another one's end

@@ -171,6 +171,11 @@ def goes_on(told: Said) -> bool:
     )
 
 
+def is_a_requests_frame(text: str) -> bool:
+    """Whether a frame is one in which a traceback of one request begins."""
+    return _REQUEST_FRAMES.match(text) is not None
+
+
 def is_exception(text: str) -> bool:
     """Whether it is an exception as the interpreter prints it."""
     return _EXCEPTION.match(text) is not None

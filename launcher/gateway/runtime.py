@@ -35,6 +35,7 @@ LOG = Log(
     stop_words=NEVER,
     work_words=NEVER,
     idle_words="",
+    stuck_words="",
     work=1,
     exception_words=NEVER,
     death_words=NEVER,

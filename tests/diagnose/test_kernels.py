@@ -6,6 +6,8 @@ import pytest
 
 from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.verdict import Diagnosis
+from launcher.engines import issues
+from launcher.engines.failures import failures
 
 VLLM = "(Worker_TP3 pid=41) ERROR 09-30 11:02:07 [multiproc_executor.py:1055] "
 CORE = (
@@ -169,7 +171,8 @@ def test_no_backend_for_sparse_attention_is_a_matter_of_the_release_first() -> N
     sparse, dense = of([line.format("True")]), of([line.format("False")])
 
     assert (sparse.cause, dense.cause) == ("vllm-no-sparse-backend", "vllm-no-backend")
-    assert sparse.fix.startswith("vLLM 0.32.0 or newer")
+    assert sparse.fix.startswith("on one of these GPUs: vLLM 0.32.0 or newer")
+    assert sparse.what.index("Hopper") < sparse.what.index("0.24.0")
     assert "ninja" in sparse.fix
 
 
@@ -312,3 +315,57 @@ def test_ranks_that_ray_is_warned_of_are_no_death() -> None:
         " exceeds available GPUs (1). This may result in Ray placement group allocation failures."
     )
     assert not diagnose([warned]).is_known
+
+
+# -- what is told of one GPU and release is so there ------------------------------------------------
+
+
+def test_whoever_is_sent_to_tilelang_on_sm120_is_told_the_release_that_takes_it() -> None:
+    """The same as `lint` says: the releases before refuse what is advised."""
+    rows = issues.every_issue(["sglang"])
+    issue = next(row for row in rows if row.id == "flash-attention-sm120")
+    release = str(issue.remedies[0].release).removeprefix(">=")
+    told = {row.id: row.told("sglang").fix for row in failures().values()}
+    fixes = [fix for id, fix in told.items() if "tilelang" in id + fix]
+
+    assert release == "0.5.22"
+    assert len(fixes) >= 4
+    assert all(release in fix for fix in fixes), fixes
+
+
+NONE = "AttributeError: 'NoneType' object has no attribute 'shape'"
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "cause"),
+    [
+        ("dsa_backend.py", "_forward_trtllm", "stage-without-indices"),
+        ("nsa_backend.py", "_forward_flashmla_kv", "stage-without-indices"),
+        ("dsa_backend.py", "init_forward_metadata", "unknown"),
+        ("triton_backend.py", "_forward_trtllm", "unknown"),
+    ],
+)
+def test_a_missing_shape_is_of_a_stage_where_sparse_attention_ran(
+    file: str, function: str, cause: str
+) -> None:
+    begins = f"{SGLANG}Scheduler hit an exception: Traceback (most recent call last):"
+    lines = [begins, frame(f"sglang/srt/layers/attention/{file}", function), NONE]
+
+    assert diagnose(lines).cause == cause
+
+
+@pytest.mark.parametrize(
+    ("said", "family"),
+    [
+        ("Check failed: Out of memory [NV_ERR_NO_MEMORY] (0x00000051) returned from x", "memory"),
+        ("_iovaspaceCreateMapping: failed to allocate 0x176028 bytes for IOVA data", "memory"),
+        ("Check failed: Timed out [NV_ERR_TIMEOUT] (0x00000065) returned from x", "hardware"),
+    ],
+)
+def test_memory_that_the_driver_did_not_find_is_no_fault_of_the_hardware(
+    said: str, family: str
+) -> None:
+    found = diagnose([f"[Mon Sep 14 23:16:52 2026] NVRM: {said}"])
+
+    assert not found.is_known
+    assert found.family == ("host-memory" if family == "memory" else "hardware")

@@ -106,7 +106,7 @@ LOG = Log(
             "weights",
         ),
         (r"init_memory_pool|profile_max_num_token|alloc_memory_pool|_create_buffers", "kv"),
-        (r"kernel_warmup|_?flashinfer_autotune|_compile_\w+", "compile"),
+        (r"kernel_warmup|_dummy_run|_?flashinfer_autotune|_compile_\w+", "compile"),
         (r"capture\w*|init_cuda_graphs|init_device_graphs|_capture\w*", "graphs"),
         (r"event_loop\w*|process_batch_result\w*|run_batch|forward_(?:extend|decode)", SERVING),
     ),
@@ -114,6 +114,7 @@ LOG = Log(
     stop_words=r"SIGTERM received|SIGINT received|Gracefully exiting|Signal SIGTERM",
     work_words=r"Decode batch(?: \[\d+\])?[.,] #running-req: \d",
     idle_words="",
+    stuck_words="",
     work=1,
     exception_words=r"\w{1,40} hit an exception",
     death_words=(

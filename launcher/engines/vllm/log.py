@@ -93,6 +93,9 @@ LOG = Log(
     ),
     work_words=r"(?:Engine \d+: )?Avg prompt throughput: .{0,60}Avg generation throughput: \d",
     idle_words=r"Avg generation throughput: 0\.0 ",
+    stuck_words=(
+        r"Avg prompt throughput: 0\.0 .{0,80}(?:Running: [1-9]|Running: 0 reqs, Waiting: [1-9])"
+    ),
     work=10,
     exception_words=(
         r"\w{1,40} encountered a fatal error|EngineCore failed to start"
