@@ -139,7 +139,7 @@ def test_a_script_that_mends_is_printed_and_nothing_else(world: World, file: Any
     said = world.run("doctor", "--facts", file(BAD), "--fix")
 
     assert said.stdout.startswith("#!/bin/sh\n")
-    assert "add 'iommu=pt'" in said.stdout
+    assert "put 'iommu=pt'" in said.stdout
 
 
 def test_facts_of_facts_are_the_same_facts(world: World, file: Any) -> None:
