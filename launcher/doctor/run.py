@@ -15,6 +15,7 @@ from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
 from launcher.doctor.group import judge_group
+from launcher.doctor.ours import spared
 from launcher.engines import issues
 from launcher.engines.issues import Harm
 from launcher.engines.target import of
@@ -227,6 +228,8 @@ def doctor(
             status=Exit.USAGE,
         )
     findings = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
+    if source == Source():
+        findings = spared(findings, seen.host, seen.plan, environ)
     if words.deep:
         findings += _deep(seen, environ, words, tell)
     return seen, findings
@@ -366,6 +369,7 @@ def require_fit(
     driver = (seen.driver or observe_driver()) if plan.gpus else Driver()
     host = observe(plan, environ, driver, seen.engine)
     findings = judge(host, plan, skip=_taken(serving, plan) if serving else ())
+    findings = spared(findings, host, plan, environ)
     failed = failures(findings)
     if not failed:
         return findings
