@@ -41,7 +41,7 @@ def restart(
             done = f"{at} of {len(instances)} were restarted" if at else "nothing was restarted"
             raise UserError(f"{refusal.what}; {done}", fix=refusal.fix, status=Exit.NO) from None
         tell(f"{one.name}: {at + 1} of {len(instances)}")
-        if status := running.restart(one, environ, tell, screen):
+        if status := running.restart(one, environ, tell, screen, named=True):
             tell(f"{one.name} did not come back; {_names(others)} serve on")
             return status
     _require_served(name, instances)

@@ -354,6 +354,32 @@ def test_restart_reads_the_profile_again(world: World) -> None:
     assert after["pids"]["server"] != before["pids"]["server"]
 
 
+def test_what_was_stopped_is_restarted_only_by_its_name(world: World) -> None:
+    assert "no server has been started yet" in world.run("restart").stderr
+    world.run("up", "-p", "stub", "-d")
+    world.run("down")
+    bare, smoke = world.run("restart"), world.run("smoke")
+
+    assert (bare.returncode, bare.stderr.splitlines()[0]) == (1, "error  stub is not up")
+    assert smoke.stderr.splitlines()[0] == bare.stderr.splitlines()[0]
+    assert "`glm5-serve up stub`" in bare.stderr
+    assert world.status()["state"] == "stopped"
+    assert "is not up: it is started" in world.run("restart", "stub").stderr
+    assert world.status()["state"] == "ready"
+
+
+def test_of_several_that_were_up_none_is_restarted(world: World) -> None:
+    world.profile.with_name("other.toml").write_text('extends = "stub"\n')
+    for name in ("stub", "other"):
+        world.run("up", name, "-d")
+        world.run("down")
+
+    said = world.run("restart")
+
+    assert (said.returncode, said.stderr.splitlines()[0]) == (1, "error  no server is up")
+    assert not world.processes()
+
+
 def test_restart_refuses_what_doctor_says_no_to_and_leaves_the_server_alone(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
     before = world.status()["pids"]["server"]
