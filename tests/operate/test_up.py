@@ -319,7 +319,13 @@ def test_nothing_outlives_a_killed_reaper(world: World) -> None:
     world.until_state("ready", restarts=1)
 
     assert before & {p.pid for p in world.processes()} == {launcher}
-    assert world.status()["last_error"] == "its reaper was killed"
+    assert "killed its reaper" in world.status()["last_error"]
+    [death] = world.events("death")
+    assert (death["how"], death["cause"]) == ("its reaper was killed", "reaper-killed")
+    assert "journalctl -k" in death["fix"]
+    assert "if it did die" not in death["fix"]
+    told = world.run("events", "--kind", "death").stdout
+    assert "reaper-killed: somebody, or the kernel, killed its reaper" in told
 
 
 def test_stop_takes_those_that_got_away(world: World) -> None:
