@@ -130,7 +130,9 @@ def events(
         from launcher.output.console import console as on_terminal
 
         screen = on_terminal(sys.stdout)
+    found = False
     for event in written.events(instance, number, kind, since, follow=follow):
+        found = True
         if screen:
             console.show(event, screen)
             continue
@@ -139,6 +141,10 @@ def events(
             print(line, flush=follow)
         if stdio.unread:
             return
+    if not found and number != 0:
+        which = f" of kind {' or '.join(kind)}" if kind else ""
+        later = " since then" if since else ""
+        folding.tell(f"{instance.name} has no event{which}{later}", sys.stderr)
     if follow and not instance.is_held():
         folding.tell(f"{instance.name} is not up: nothing more comes", sys.stderr)
 

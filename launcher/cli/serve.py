@@ -133,13 +133,17 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     from launcher.statedir.home import state_home
 
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
+    found = False
     for line in written.log_lines(instance, lines, follow=follow):
+        found = True
         print(
             json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line),
             flush=follow,
         )
         if stdio.unread:
             return
+    if not found and lines:
+        folding.tell(f"the log of {instance.name} has no line", sys.stderr)
     if follow and not instance.is_held():
         folding.tell(f"{instance.name} is not up: nothing more comes", sys.stderr)
 

@@ -386,6 +386,21 @@ def test_of_several_that_were_up_none_is_restarted(world: World) -> None:
     assert not world.processes()
 
 
+def test_that_there_is_nothing_to_print_is_said(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    world.run("down")
+    none = world.run("events", "--kind", "death")
+    later = world.run("events", "--kind", "death", "--kind", "gpu", "--since", "5m", "--json")
+
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "stub has no event of kind death\n"
+    assert later.stderr == "stub has no event of kind death or gpu since then\n"
+    for words in (("events",), ("events", "-n", "0"), ("logs",), ("logs", "-n", "0")):
+        assert "has no" not in world.run(*words).stderr, words
+    (world.instance / "server.log").write_text("")
+    assert world.run("logs").stderr == "the log of stub has no line\n"
+
+
 def test_restart_refuses_what_doctor_says_no_to_and_leaves_the_server_alone(world: World) -> None:
     world.run("up", "-p", "stub", "-d")
     before = world.status()["pids"]["server"]
