@@ -20,6 +20,7 @@ from launcher.cli.options import (
     allow_option,
     check_option,
     fleet_options,
+    is_up,
     json_option,
     source_options,
     that_is_up,
@@ -84,7 +85,7 @@ def doctor(**words: Any) -> int:
     tell: Callable[[str], None] = lambda line: folding.tell(hide(line), sys.stderr)
     try:
         status = report(*doctor(said, os.environ, tell), said)
-        if status == Exit.FINE and is_of_a_start:
+        if status == Exit.FINE and is_of_a_start and not is_up(str(said.profile)):
             nextstep.tell((f"up {shlex.quote(str(said.profile))}", "start it, and keep it up"))
         return status
     except UserError as refusal:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,9 @@ def events(
         from launcher.output.console import console as on_terminal
 
         screen = on_terminal(sys.stdout)
+    found = False
     for event in written.events(instance, number, kind, since, follow=follow):
+        found = True
         if screen:
             console.show(event, screen)
             continue
@@ -141,6 +143,10 @@ def events(
             print(line, flush=follow)
         if stdio.unread:
             return
+    if not found and number != 0:
+        which = f" of kind {' or '.join(kind)}" if kind else ""
+        later = " since then" if since else ""
+        folding.tell(f"{instance.name} has no event{which}{later}", sys.stderr)
     if follow and not instance.is_held():
         folding.tell(f"{instance.name} is not up: nothing more comes", sys.stderr)
 
@@ -333,6 +339,18 @@ def _place(context: click.Context, parameter: click.Parameter, text: str | None)
         raise click.BadParameter(str(error)) from None
 
 
+def _units(words: dict[str, Any], *, host: bool) -> tuple[Sequence[str], Sequence[Wish]]:
+    """What is to be done at each boot, which is told where it is nothing, and what is installed."""
+    from launcher.operate import systemd as unit
+    from launcher.operate import unit_check
+
+    every = [unit_check.with_key(one) for one in unit.each(_wish(words), os.environ)]
+    commands = unit.host_commands() if host else ()
+    if host and not commands:
+        folding.tell(unit.NO_COMMANDS, sys.stderr)
+    return commands, every
+
+
 @systemd_group.command("print")
 @_wish_options
 @click.option("--host", is_flag=True, help="With the settings that this host needs at each boot.")
@@ -340,8 +358,8 @@ def systemd_print(host: bool, **words: Any) -> None:
     """Print every file that `install` would write."""
     from launcher.operate import systemd as unit
 
-    commands, files = unit.host_commands() if host else (), dict[Path, str]()
-    every = unit.each(_wish(words), os.environ)
+    files = dict[Path, str]()
+    commands, every = _units(words, host=host)
     for wish in every:
         files |= unit.files(wish, commands)
     for path, text in files.items():
@@ -366,8 +384,7 @@ def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
     from launcher.operate import unit_check
     from launcher.output import unit as screen
 
-    commands = unit.host_commands() if host else ()
-    every = [unit_check.with_key(one) for one in unit.each(_wish(words), os.environ)]
+    commands, every = _units(words, host=host)
     for wish in every:
         unit.install(wish, commands, folding.tell)
     for wish in every:

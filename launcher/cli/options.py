@@ -319,6 +319,17 @@ def that_is_up() -> str | None:
     return profile
 
 
+def is_up(profile: str) -> bool:
+    """Whether a server of that profile is up here."""
+    from launcher.operate.control import meant
+    from launcher.statedir.home import state_home
+
+    try:
+        return any(one.is_held() for one in meant(state_home(os.environ), profile))
+    except UserError:
+        return False
+
+
 def driver_of(aim: TargetOptions) -> Driver:
     """The GPUs that profiles are chosen for: of the facts, the GPU or the architecture that was
     said, else those that are here. Raises UserError.

@@ -133,13 +133,17 @@ def logs(profile: str | None, follow: bool, lines: int, as_json: bool) -> None:
     from launcher.statedir.home import state_home
 
     instance = identity.enter(control.select_instance(state_home(os.environ), profile))
+    found = False
     for line in written.log_lines(instance, lines, follow=follow):
+        found = True
         print(
             json.dumps({"schema": 1, "line": line}) if as_json else printable.logged(line),
             flush=follow,
         )
         if stdio.unread:
             return
+    if not found and lines:
+        folding.tell(f"the log of {instance.name} has no line", sys.stderr)
     if follow and not instance.is_held():
         folding.tell(f"{instance.name} is not up: nothing more comes", sys.stderr)
 
@@ -200,12 +204,13 @@ def _meant(profile: str | None) -> list[StateDir]:
 def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     """Drain it and start it again from its profile as it is now; return when it is ready.
 
-    What is not up is started.
+    What is not up is started where it is named, and else stays as it is.
     """
-    from launcher.operate import identity, rolling_restart, running
+    from launcher.operate import control, identity, rolling_restart, running
+    from launcher.statedir.home import state_home
 
     tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
-    found = _meant(profile)
+    found = _meant(profile) if profile else [control.select_up(state_home(os.environ), None)]
     if len(found) > 1 and not rolling:
         names = " and ".join(one.name for one in found)
         fix = "--rolling restarts one after the other, --profile NAME@N one of them"
@@ -213,7 +218,7 @@ def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     entered = [identity.enter(one, writing=True) for one in found]
     if rolling:
         return rolling_restart.restart(entered, os.environ, tell, screen(as_json))
-    return running.restart(entered[0], os.environ, tell, screen(as_json))
+    return running.restart(entered[0], os.environ, tell, screen(as_json), named=profile is not None)
 
 
 COMMANDS: tuple[click.Command, ...] = (up, warm, status, logs, down, restart)

@@ -19,6 +19,10 @@ KILLED_FOR = {
     "process-lost": (
         "`journalctl -k` for its OOM killer, a segfault, an SXid; PYTHONFAULTHANDLER=1 tells more"
     ),
+    "reaper-killed": (
+        "none is needed, a new server comes with a new reaper; who sent the signal: `journalctl -k`"
+        " for the OOM killer, else whoever may signal this user's processes (a script's `pkill`)"
+    ),
     "node-lost": (
         "look at that host, its link and the switch; `glm5-serve doctor` there says whether it"
         " still is a node of this plan"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from launcher.doctor.checks.iommu import REDIRECTS
 from launcher.doctor.checks.judging import above_gpus
 from launcher.host.facts import Host
+from launcher.knowledge.iommu import CONTRARY, IOMMU_WORDS
 from launcher.plan.findings import Finding, Severity
 
 HEAD = """\
@@ -18,32 +19,63 @@ set -eu
 [ "$(id -u)" = 0 ] || { echo 'run this as root' >&2; exit 1; }
 """
 
-GRUB = """\
-cp -n /etc/default/grub /etc/default/grub.before-glm5-serve
-add() {
-    grep -q "^GRUB_CMDLINE_LINUX_DEFAULT=.*[\\" ]$1[\\" ]" /etc/default/grub ||
-        sed -i "s/^GRUB_CMDLINE_LINUX_DEFAULT=\\"/&$1 /" /etc/default/grub
+GRUB = r"""cp -n /etc/default/grub /etc/default/grub.before-glm5-serve
+# keep NAME WORDS: of NAME=a,b on the kernel's line only those of WORDS stay
+keep() {
+    awk -v name="$1" -v words=" $2 " '
+    match($0, /^GRUB_CMDLINE_LINUX[A-Z_]*=/) {
+        done = substr($0, 1, RLENGTH); rest = substr($0, RLENGTH + 1)
+        while (match(rest, "(^|[ \t\"\047])" name "(=[^ \t\"\047\\\\]*)?([ \t\"\047\\\\]|$)")) {
+            before = substr(rest, 1, RSTART - 1); word = substr(rest, RSTART, RLENGTH)
+            rest = substr(rest, RSTART + RLENGTH)
+            if (word ~ /^[ \t"\047]/) { before = before substr(word, 1, 1); word = substr(word, 2) }
+            if (word ~ /[ \t"\047\\]$/) {
+                rest = substr(word, length(word)) rest; word = substr(word, 1, length(word) - 1)
+            }
+            value = word; sub(/^[^=]*=?/, "", value); kept = ""
+            for (n = split(value, part, ","); n > 0; n--) {
+                key = part[n]; sub(/=.*/, "", key)
+                if (key != "" && index(words, " " key " ")) kept = part[n] (kept == "" ? "" : "," kept)
+            }
+            sub(/=.*/, "", word)
+            if (kept != "") before = before word "=" kept
+            else if (done before ~ /["\047=]$/) sub(/^[ \t]+/, "", rest)
+            else sub(/[ \t]+$/, "", before)
+            done = done before
+        }
+        $0 = done rest
+    }
+    { print }' /etc/default/grub > /etc/default/grub.glm5-serve
+    cat /etc/default/grub.glm5-serve > /etc/default/grub
+    rm /etc/default/grub.glm5-serve
 }
-remove() {
-    sed -i "/^GRUB_CMDLINE_LINUX/s/ *\\b$1\\b//g" /etc/default/grub
+# put WORD: in front of the others
+put() {
+    grep -q "^GRUB_CMDLINE_LINUX_DEFAULT=[\"']" /etc/default/grub ||
+        sed -i "\$aGRUB_CMDLINE_LINUX_DEFAULT=\"\$GRUB_CMDLINE_LINUX_DEFAULT\"" /etc/default/grub
+    last=$(grep -n "^GRUB_CMDLINE_LINUX_DEFAULT=[\"']" /etc/default/grub | tail -n 1 | cut -d: -f1)
+    sed -i -e "${last}s/=\([\"']\) */=\1$1 /" -e "${last}s/=\([\"']\)$1 \1/=\1$1\1/" /etc/default/grub
 }
 """
 GRUB_END = """\
 if command -v update-grub >/dev/null; then update-grub; else grub2-mkconfig -o /boot/grub2/grub.cfg; fi
 echo 'reboot for the kernel command line to take effect'
 """
-# The word that each of these checks asks for on the kernel's command line.
-ADDED = {
+# The words that each of these checks asks for on the kernel's command line.
+PUT = {
     "iommu-translation": ("iommu=pt",),
     "iommu-parameters": ("iommu=pt",),
     "kernel-iommu-faults": ("iommu=pt",),
     "kernel-link-down": ("pcie_aspm=off", "pcie_port_pm=off"),
     "pcie-power-saving": ("pcie_aspm=off", "pcie_port_pm=off"),
     "huge-pages": ("transparent_hugepage=madvise",),
+    "acs-override": (),
 }
-REMOVED = {
-    "iommu-parameters": ("amd_iommu=pt", "intel_iommu=pt"),
-    "acs-override": ('pcie_acs_override=[^ \\"]*',),
+# What may stay beside such a word, by name: whatever it does not speak against. The word itself is
+# not among it, for it is put back once; a name that is not here has one value, the one that is put.
+STAYS: dict[str, set[str]] = {
+    **{name: words - {"pt", *CONTRARY} for name, words in IOMMU_WORDS.items()},
+    "iommu.passthrough": set(),
 }
 
 ACS = """\
@@ -123,14 +155,23 @@ def _comment(text: str) -> str:
 
 
 def _grub(host: Host, ids: Collection[str]) -> str:
-    removed = dict.fromkeys(word for id in ids for word in REMOVED.get(id, ()))
-    added = dict.fromkeys(word for id in ids for word in ADDED.get(id, ()))
+    put = dict.fromkeys(word for id in ids for word in PUT[id])
+    stays: dict[str, set[str]] = {word.partition("=")[0]: set() for word in put}
+    if "iommu" in stays:
+        stays |= STAYS
+    if "acs-override" in ids:
+        stays["pcie_acs_override"] = set()
     return (
         GRUB
-        + "".join(f"remove '{word}'\n" for word in removed)
-        + "".join(f"add '{word}'\n" for word in added)
+        + "".join(f"keep '{_either(name)}' '{' '.join(sorted(stays[name]))}'\n" for name in stays)
+        + "".join(f"put '{word}'\n" for word in put)
         + GRUB_END
     )
+
+
+def _either(name: str) -> str:
+    """A parameter's name for awk: the kernel takes dashes and underscores alike."""
+    return name.replace(".", "[.]").replace("_", "[-_]")
 
 
 def boot_commands(host: Host, findings: Sequence[Finding]) -> list[str]:
@@ -186,7 +227,7 @@ def _raid(host: Host, ids: Collection[str]) -> str:
 
 
 STEPS: tuple[tuple[tuple[str, ...], Callable[[Host, Collection[str]], str]], ...] = (
-    (tuple(dict.fromkeys([*REMOVED, *ADDED])), _grub),
+    (tuple(PUT), _grub),
     (("acs-redirect",), _acs),
     (
         ("driver-hmm",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from launcher.config.target import Seen, instance_of, observe_target, planned
 from launcher.config.target import recorded as recorded_facts
 from launcher.doctor.checks import REQUIRED, judge, known_ids
 from launcher.doctor.group import judge_group
+from launcher.doctor.ours import spared
 from launcher.engines import issues
 from launcher.engines.issues import Harm
 from launcher.engines.target import of
@@ -227,6 +229,8 @@ def doctor(
             status=Exit.USAGE,
         )
     findings = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)
+    if source == Source():
+        findings = spared(findings, seen.host, seen.plan, environ)
     if words.deep:
         findings += _deep(seen, environ, words, tell)
     return seen, findings
@@ -366,11 +370,12 @@ def require_fit(
     driver = (seen.driver or observe_driver()) if plan.gpus else Driver()
     host = observe(plan, environ, driver, seen.engine)
     findings = judge(host, plan, skip=_taken(serving, plan) if serving else ())
+    findings = spared(findings, host, plan, environ)
     failed = failures(findings)
     if not failed:
         return findings
     report(Examined(host, plan, False), findings)
-    raise _refusal(plan, failed)
+    raise _refusal(plan, failed, is_restart=serving is not None)
 
 
 def _taken(ours: Plan, new: Plan) -> list[str]:
@@ -379,16 +384,22 @@ def _taken(ours: Plan, new: Plan) -> list[str]:
     return [id for id in TAKEN_BY_OURS if same or id != "port-free"]
 
 
-def _refusal(plan: Plan, failed: Sequence[Finding]) -> UserError:
-    """What is in the way: a required check says it itself, the others have been shown."""
+def _refusal(plan: Plan, failed: Sequence[Finding], *, is_restart: bool) -> UserError:
+    """What is in the way: a required check says it itself, the others have been shown. A restart
+    takes neither settings nor allowances: its profile does.
+    """
     required = [found for found in failed if found.id in REQUIRED]
     others = [found.id for found in failed if found.id not in REQUIRED]
     what, fix = [found.evidence for found in required], [found.fix for found in required]
+    if is_restart:
+        fix = [re.sub(r"--set ([\w.-]+=[^\s,;)]+)", r"\1 in the profile", one) for one in fix]
     if others:
         count = counting.of(len(others), "check fails", "checks fail")
         what += [f"{count}: {', '.join(others)}"]
         allow = " ".join(f"--allow {id}" for id in others)
+        if is_restart:
+            allow = f"`glm5-serve down {plan.name}`, then `glm5-serve up {plan.name} {allow}`"
         fix += [f"fix them (`glm5-serve doctor -p {plan.name}`), or let them fail: {allow}"]
     for id in {found.id for found in required} & {*plan.allowed}:
-        fix += [f"no --allow lets {id} fail"]
+        fix += [f"nothing allowed lets {id} fail" if is_restart else f"no --allow lets {id} fail"]
     return UserError(f"{'; '.join(what)}; nothing was started", fix="\n       ".join(fix))

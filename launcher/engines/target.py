@@ -81,7 +81,7 @@ class Target:
         if not self.release or not version(self.release):
             return (
                 f"the {name} release is unknown: resolved for {self.nearest}, the newest known"
-                " (override with --release)"
+                " (engine.python names its interpreter; or `glm5-serve render --release RELEASE`)"
             )
         if after := dialect(self.engine).options.after(self.release):
             return (

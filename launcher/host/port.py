@@ -40,14 +40,21 @@ def _in_words(where: str, port: int, error: OSError) -> str:
             return f"cannot listen on {where}: {in_words(error)}"
 
 
-def _holder(port: int) -> str:
+def holder(port: int) -> int | None:
     """The process that listens on a port, as far as this user may look."""
     with contextlib.suppress(OSError, ValueError):
         inodes = {row.inode for table in sockets.TABLES for row in sockets.listening(table, port)}
         for pid in _processes():
             with contextlib.suppress(OSError):
                 if any(peer.sockets_of(pid, inodes)):
-                    return _described(pid)
+                    return pid
+    return None
+
+
+def _holder(port: int) -> str:
+    with contextlib.suppress(OSError):
+        if pid := holder(port):
+            return _described(pid)
     return "a process that this user may not see"
 
 

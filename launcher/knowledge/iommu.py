@@ -18,6 +18,13 @@ IOMMU_WORDS = {
         "on off igfx_off forcedac strict sp_off sm_on sm_off tboot_noforce nobounce".split()
     ),
 }
+# What turns translation on where `iommu=pt` leaves it off: of two, the kernel takes the last.
+CONTRARY = {"nopt"}
+
+
+def ignored(name: str, word: str) -> bool:
+    """Whether a parameter about the IOMMU has a word that the kernel does not know."""
+    return name in IOMMU_WORDS and word.partition("=")[0] not in IOMMU_WORDS[name]
 
 
 def parameters(cmdline: str) -> dict[str, list[str]]:

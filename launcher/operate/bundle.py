@@ -21,6 +21,7 @@ from launcher.config.target import observe_engine
 from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.verdict import to_json
 from launcher.doctor.checks import judge
+from launcher.doctor.ours import spared
 from launcher.engines.log import RUN
 from launcher.errors import Exit, UserError
 from launcher.files import guarded
@@ -148,12 +149,13 @@ def _parts(
         json.dumps(to_json(diagnose(log.split("\n"), _of_gpus(instance))), indent=1),
     )
     yield "facts.json", _or_why(lambda: json.dumps(facts_json.to_json(seen()), indent=1))
-    yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen()))
+    yield "doctor.json", _or_why(lambda: _doctor(_plan(instance), seen(), environ))
     yield "kernel.txt", _or_why(lambda: "\n".join(seen().kernel.log.get()))
 
 
-def _doctor(made: plan.Plan, host: Host) -> str:
-    return json.dumps(findings.to_json(judge(host, made), made.name, host.observed), indent=1)
+def _doctor(made: plan.Plan, host: Host, environ: Mapping[str, str]) -> str:
+    found = spared(judge(host, made), host, made, environ)
+    return json.dumps(findings.to_json(found, made.name, host.observed), indent=1)
 
 
 def _host(instance: StateDir, environ: Mapping[str, str], kernel: Fact[tuple[str, ...]]) -> Host:

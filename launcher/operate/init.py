@@ -42,11 +42,13 @@ class Draft:
     port: int
     key_file: Path | None = None
     python: str | None = None  # the engine's interpreter, where it is another one
+    is_guarded: bool = False  # what it extends has a key, or is open on purpose
+    host_said: bool = False  # or else it is that of what it extends
 
     @property
     def is_open(self) -> bool:
         """Whether others than this host reach it, without a key."""
-        return not is_loopback(self.host) and self.key_file is None
+        return not is_loopback(self.host) and not (self.key_file or self.is_guarded)
 
 
 def begun(name: str, extends: str, environ: Mapping[str, str]) -> tuple[Draft, Plan]:
@@ -62,7 +64,8 @@ def begun(name: str, extends: str, environ: Mapping[str, str]) -> tuple[Draft, P
     if plan.nodes:
         fix = f"copy it, and write its [nodes]: `glm5-serve profiles show {extends}`"
         raise UserError(f"{extends} is for several hosts, whose addresses it wants", fix=fix)
-    return Draft(name, base, plan.model, plan.host, plan.port), plan
+    is_guarded = bool(plan.key_file) or plan.open_without_key
+    return Draft(name, base, plan.model, plan.host, plan.port, is_guarded=is_guarded), plan
 
 
 def model_of(text: str) -> str:
@@ -113,8 +116,10 @@ def checked(draft: Draft, body: str, environ: Mapping[str, str]) -> Plan:
         fix = "--host 127.0.0.1, or another address or name of this host"
         raise UserError(f"--host {draft.host!r} is no address", fix=fix, status=Exit.USAGE)
     if draft.is_open:
+        extends = Path(draft.extends).stem
+        whose = f"--host {draft.host}" if draft.host_said else f"host {draft.host} of {extends}"
         raise UserError(
-            f"--host {draft.host} lets others than this host ask it, and there is no key",
+            f"{whose} lets others than this host ask it, and there is no key",
             fix="--make-key makes one, --api-key-file FILE names one; or --host 127.0.0.1",
             status=Exit.USAGE,
         )
@@ -204,7 +209,8 @@ def having(draft: Draft, **said: Any) -> Draft:
     """The draft with what was said, None being nothing."""
     if python := said.get("python"):
         _require_program(python)
-    return replace(draft, **{key: value for key, value in said.items() if value is not None})
+    said = {key: value for key, value in said.items() if value is not None}
+    return replace(draft, **said, host_said=draft.host_said or "host" in said)
 
 
 def _require_program(python: str) -> None:

@@ -41,7 +41,7 @@ def restart(
             done = f"{at} of {len(instances)} were restarted" if at else "nothing was restarted"
             raise UserError(f"{refusal.what}; {done}", fix=refusal.fix, status=Exit.NO) from None
         tell(f"{one.name}: {at + 1} of {len(instances)}")
-        if status := running.restart(one, environ, tell, screen):
+        if status := running.restart(one, environ, tell, screen, named=True):
             tell(f"{one.name} did not come back; {_names(others)} serve on")
             return status
     _require_served(name, instances)
@@ -66,7 +66,8 @@ def _alone(instance: StateDir) -> UserError:
     siblings = [one for one in others if number and one.name.startswith(f"{bare}@")]
     down = [one for one in siblings if not one.is_held()]
     what = f"{instance.name} is one server: while it restarts, nobody serves"
-    fix = f"`glm5-serve restart -p {instance.name}`, or bring a second one up: `--set replicas=2`"
+    second = f"`glm5-serve up -p {bare} --set replicas=2`"
+    fix = f"`glm5-serve restart -p {instance.name}`, or bring a second one up: {second}"
     if down:
         states = ", ".join(f"{one.name} is {one.look().state}" for one in down)
         what = f"{instance.name} would restart alone ({states}): nobody serves meanwhile"

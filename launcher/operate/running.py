@@ -42,14 +42,17 @@ def restart(
     environ: Mapping[str, str],
     tell: Callable[[str], None],
     screen: Screen,
+    *,
+    named: bool,
 ) -> int:
     """Have the launcher drain its server and start it again from the profile as it is now; 0 once
-    it is ready. What is not up is brought up.
+    it is ready. What is not up is brought up where somebody `named` it.
 
     The profile is read and checked first: with a broken one, what runs goes on. `tell` gets each
     difference.
     """
     if not instance.is_held():
+        _require_startable(instance, named=named)
         return _started(instance, environ, tell, screen)
     control.require_here(instance)
     old = plan_of(instance)
@@ -77,21 +80,31 @@ def restart(
         return show_until_settled(events, screen.shower(screen.kind), lambda: Exit.NO)
 
 
+def _require_startable(instance: StateDir, *, named: bool) -> None:
+    """Raise UserError where what is not up is not to be started by a restart: what nobody named
+    was stopped, and stays so.
+    """
+    last, name = instances.plan_of(instance), instance.name
+    if last and last.name != name:  # of a state folder that somebody put together
+        what = f"{instance.plan} is the plan of {last.name}, not of {name}"
+        raise UserError(what, fix=f"look where it comes from; `glm5-serve up {name}`")
+    if last and last.engine == GATEWAY:
+        fix = f"`glm5-serve gateway up {name}`"
+        raise UserError(f"gateway {name} is not up", fix=fix, status=Exit.NO)
+    unit = Wish(name)
+    if unit.drop_ins.exists() and instance.folder.parent == SERVED:
+        what = f"{name} is not up, and is systemd's to start"
+        raise UserError(what, fix=f"`systemctl start {unit.instance}`", status=Exit.NO)
+    if not named:
+        fix = f"`glm5-serve up {name}`, or as it was started before: `glm5-serve restart {name}`"
+        raise UserError(f"{name} is not up", fix=fix, status=Exit.NO)
+
+
 def _started(
     instance: StateDir, environ: Mapping[str, str], tell: Callable[[str], None], screen: Screen
 ) -> int:
     """Bring up what is stopped, by the words that it was brought up by before, if it ever was."""
     last = instances.plan_of(instance)
-    if last and last.name != instance.name:  # of a state folder that somebody put together
-        what = f"{instance.plan} is the plan of {last.name}, not of {instance.name}"
-        raise UserError(what, fix=f"look where it comes from; `glm5-serve up {instance.name}`")
-    if last and last.engine == GATEWAY:
-        fix = f"`glm5-serve gateway up {instance.name}`"
-        raise UserError(f"gateway {instance.name} is not up", fix=fix, status=Exit.NO)
-    unit = Wish(instance.name)
-    if unit.drop_ins.exists() and instance.folder.parent == SERVED:
-        what = f"{instance.name} is not up, and is systemd's to start"
-        raise UserError(what, fix=f"`systemctl start {unit.instance}`", status=Exit.NO)
     tell(f"{instance.name} is not up: it is started")
     if last is None:
         return up(PlanRequest(instance.name), environ, screen, detach=True)

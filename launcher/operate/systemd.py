@@ -166,8 +166,11 @@ def require_profile(wish: Wish, environ: Mapping[str, str]) -> int:
     found = layers.find(name, environ)
     if found.alias:
         return 1
+    why = "it has another home"
+    if found.path == layers.HOST / f"{name}.toml":  # so only the root is another
+        why = f"below --root {wish.root} it is {paths['host']}"
     raise UserError(
-        f"profile {found.name} is {found.path}, where the unit does not look: it has another home",
+        f"profile {found.name} is {found.path}, where the unit does not look: {why}",
         fix=f"`install -D -m 644 {found.path} {paths['host']}`",
     )
 
@@ -451,6 +454,9 @@ def _closed(path: Path) -> Iterator[Path]:
     for folder in reversed(path.parents):
         if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
             yield folder
+
+
+NO_COMMANDS = f"no {HOST}: doctor finds no setting here that is to be made at each boot"
 
 
 def host_commands() -> list[str]:

@@ -58,9 +58,17 @@ def with_key(wish: Wish) -> Wish:
         return wish
     profile = load(PlanRequest(wish.profile), environment(wish)).profile
     key = profile.access.api_key_file
-    if key and not wish.api_key_file and Path(key).is_file() and Path(key).stat().st_uid == 0:
+    if key and not wish.api_key_file and _is_roots(Path(key)):
         return replace(wish, api_key_file=Path(key))
     return wish
+
+
+def _is_roots(path: Path) -> bool:
+    """Whether a file is root's; of one that is closed to who prints the unit, that it is."""
+    try:
+        return path.is_file() and path.stat().st_uid == 0
+    except PermissionError:
+        return True
 
 
 def environment(wish: Wish) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from launcher import counting
 from launcher.api import doctor
-from launcher.doctor.checks import REQUIRED
+from launcher.doctor.checks import REQUIRED, unmade
 from launcher.doctor.heading import head
 from launcher.doctor.run import DoctorOptions, Examined, Report
 from launcher.doctor.topology import drawn
@@ -60,9 +60,19 @@ def report(seen: Examined, findings: Sequence[Finding], words: DoctorOptions) ->
             head(seen),
             *fits,
             topology=drawn(seen.host),
-            every=words.every,
+            every=words.every or bool(words.only),
+            absent=_absent(seen, findings, words),
         )
     return status(verdict(findings), strict=words.strict)
+
+
+def _absent(
+    seen: Examined, findings: Sequence[Finding], words: DoctorOptions
+) -> list[tuple[str, str]]:
+    """The checks that were asked for by name and not made, each with the reason."""
+    made = {found.id for found in findings}
+    missing = [id for id in dict.fromkeys(words.only) if id not in made]
+    return [(id, unmade(id, seen.plan)) for id in missing]
 
 
 def status(worst: Severity, *, strict: bool) -> Exit:
@@ -95,10 +105,11 @@ def show(
     *more: str,
     topology: Sequence[tuple[str, str]] = (),
     every: bool = False,
+    absent: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print a report, with `more` lines and the host's topology below its heading: first what
     keeps most from being seen, then the checks by group; with `every`, those that are ok, and what
-    was not seen, by name.
+    was not seen, by name. `absent` are checks that were asked for and not made, and why.
     """
     from launcher.output.console import beside, words
 
@@ -113,7 +124,10 @@ def show(
     for group, members in groupby(findings, key=lambda found: found.group):
         _group(console, group, list(members), every)
     _not_seen(console, hidden)
-    _end(console, findings)
+    for id, why in absent:
+        line(console, ("skipped", "magenta"), (id, "bold"), f"  {why}")
+    if findings:
+        _end(console, findings)
 
 
 def _group(console: Console, group: str, findings: list[Finding], every: bool) -> None:

@@ -35,7 +35,7 @@ def report(seen: Fleet, words: DoctorOptions) -> int:
     else:
         from launcher.output import console
 
-        _show(console.console(sys.stdout), seen, every=words.every)
+        _show(console.console(sys.stdout), seen, every=words.every or bool(words.only))
     if all(one.unreachable for one in seen.hosts):
         return Exit.NO
     return status(seen.verdict, strict=words.strict)

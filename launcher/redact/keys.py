@@ -27,7 +27,7 @@ def read_key(path: Path) -> str:
     """
     fix = f"put the key alone on one line of {path}, then `chmod 600 {path}`"
     if os.path.isdir(path):  # noqa: PTH112 - no error where a folder above it is closed
-        fix = "--api-key-file names the file itself: with the key alone on one line, mode 0600"
+        fix = "name the file itself: with the key alone on one line, mode 0600"
     try:
         link = path.lstat()
         with opened(path) as file:

@@ -18,7 +18,7 @@ from launcher.serve.group import ask_leader
 from launcher.serve.loop import Work, nothing
 from launcher.serve.run import ServerRun
 from launcher.serve.service import Service
-from launcher.serve.session import Died
+from launcher.serve.session import UNREAPED, Died
 from launcher.serve.states import Next, Stopping
 
 if TYPE_CHECKING:
@@ -157,6 +157,9 @@ class Postmortem:
     def _tell(self, run: ServerRun, died: Died, error: str | None, why: Diagnosis) -> None:
         service, state = self._service, self._service.state
         cause, what = "process-lost" if (died.status or 0) < 0 else "", f"the server {died.how}"
+        if died is UNREAPED:
+            cause = "reaper-killed"
+            what = "somebody, or the kernel, killed its reaper, and the server went with it"
         if isinstance(state, Stopping):
             if state.then in (Next.END, Next.RESTART):  # asked for, so no death
                 return

@@ -44,6 +44,10 @@ class Died:
     how: str
 
 
+# Nobody can tell how the server itself ended: it went with the process that would have.
+UNREAPED = Died(None, "its reaper was killed")
+
+
 class ProcessTree:
     """A server under its reaper (see `reaper.py` for who kills what when)."""
 
@@ -176,7 +180,7 @@ class ProcessTree:
         if self.cgroup:
             cgroup.remove(self.cgroup)
         os.close(self.output)
-        return self.died or Died(None, "its reaper was killed")
+        return self.died or UNREAPED
 
     def members(self) -> list[int]:
         """The living processes of the session, the reaper left out; none once it is over: pids are

@@ -22,6 +22,7 @@ from launcher.config import layers
 from launcher.errors import Exit, UserError
 from launcher.operate import init as making
 
+RECORDED = ROOT / "tests/hosts/asus8x.json"
 PACKAGED = sorted(path.stem for path in (ROOT / "profiles").iterdir())
 
 
@@ -134,6 +135,36 @@ def test_what_cannot_be_written_or_found_is_refused_and_nothing_is_left(
     assert (told.status, says in told.what) == (status, True), told.what
     assert told.fix
     assert not [path for path in operator.folder.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("words", [(), ("--host", "::"), ("--facts", str(RECORDED))])
+@pytest.mark.parametrize("access", ['api_key_file = "/nowhere/key"', "open_without_key = true"])
+def test_an_inherited_key_counts(operator: Operator, access: str, words: tuple[str, ...]) -> None:
+    """Whatever lets the extended profile be reached from elsewhere lets its child, too."""
+    operator.profiles.mkdir(parents=True)
+    base = operator.profiles / "base.toml"
+    base.write_text(f'extends = "8xpro6000"\n[access]\n{access}\n[flags]\nhost = "0.0.0.0"\n')
+
+    ran = operator("init", "two", "--extends", "base", *words)
+
+    assert ran.exit_code == 0, ran.exception
+    made = json.loads(operator("render", "two", "--json").stdout)
+    assert made["host"] == (words[1] if "--host" in words else "0.0.0.0")
+    assert made["key_file"] == ("/nowhere/key" if "key_file" in access else None)
+
+
+def test_an_open_address_is_told_by_where_it_stands(operator: Operator) -> None:
+    operator.profiles.mkdir(parents=True)
+    (operator.profiles / "base.toml").write_text(
+        'extends = "8xpro6000"\n[flags]\nhost = "0.0.0.0"\n'
+    )
+
+    inherited = operator.refused("init", "two", "--extends", "base")
+    said = operator.refused("init", "two", "--extends", "8xpro6000", "--host", "0.0.0.0")
+
+    assert inherited.what.startswith("host 0.0.0.0 of base lets others")
+    assert said.what.startswith("--host 0.0.0.0 lets others")
+    assert not (operator.profiles / "two.toml").exists()
 
 
 def test_a_key_is_random_and_closed_to_others(operator: Operator) -> None:

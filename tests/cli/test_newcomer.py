@@ -311,7 +311,7 @@ def test_restart_starts_what_is_stopped_by_the_words_of_before(world: World) -> 
     world.run("down")
     world.run("up", "stub", "--detach", "--set", "supervision.backoff=7")
     world.run("down")
-    again = world.run("restart", GLM5_SERVE__SUPERVISION__BACKOFF="9")
+    again = world.run("restart", "stub", GLM5_SERVE__SUPERVISION__BACKOFF="9")
 
     assert again.returncode == 0, again.stderr
     assert world.status()["state"] == "ready"

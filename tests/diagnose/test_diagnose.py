@@ -500,6 +500,7 @@ def test_what_it_was_killed_for_stands_where_its_log_knows_of_nothing() -> None:
     assert silent.or_else("hang", "kv has not moved").in_short == "kv has not moved"
     assert words.or_else("hang", "kv has not moved").evidence == words.evidence
     assert silent.or_else("process-lost", "sglang::scheduler_TP1 died").cause == "process-lost"
+    assert words.or_else("reaper-killed", "its reaper was killed").cause == "reaper-killed"
     assert words.or_else("process-lost", "sglang::scheduler_TP1 died") is words, (
         "what it said tells more"
     )

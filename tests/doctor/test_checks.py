@@ -110,6 +110,7 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("gpu-clocks", WARN, with_gpus(H, 3, clock_reasons=("sw_power_cap", "hw_power_brake")), "hw_power_brake", ()),
     ("gpu-temperature", WARN, with_gpus(H, 3, temperature=91), "91 C", ()),
     ("iommu-translation", FAIL, with_function(H, GPU3, iommu_type="DMA-FQ"), f"{GPU3}: group 7 is of type DMA-FQ", ()),
+    ("iommu-translation", FAIL, with_function(having(H, kernel__cmdline="iommu=nopt"), GPU3, iommu_type="DMA-FQ"), "/proc/cmdline has iommu=nopt", ()),
     ("iommu-parameters", WARN, having(H, kernel__cmdline="ro iommu=pt amd_iommu=pt"), "amd_iommu=pt", ()),
     ("acs-redirect", FAIL, with_function(H, PORT, acs=("SrcValid", "ReqRedir")), f"{PORT} (root port)", ()),
     ("acs-redirect", FAIL, with_function(H, DOWN3, acs=("CmpltRedir",)), "CmpltRedir", ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,33 @@ def test_only_skip_and_allow_choose_checks(world: World, file: Any) -> None:
     assert [found["severity"] for found in allow["findings"] if found["allowed"]] == ["fail"]
 
 
+def test_checks_that_were_asked_for_are_listed(world: World, file: Any) -> None:
+    path = file(host())
+    words = ("--only", "gpu-mig", "--only", "iommu-translation")
+    said = world.run("doctor", "-p", "8xpro6000", "--facts", path, *words).stdout
+
+    assert re.search(r"(?m)^ +ok +gpu-mig  ", said)
+    assert re.search(r"(?m)^ +ok +iommu-translation  ", said)
+    assert "skipped" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("-p cpu-demo --only gpu-mig", "cpu-demo is for no GPU"),
+        ("-p 8xpro6000 --only deep-copy", "--deep makes it"),
+        ("-p 8xpro6000 --only node-address", "8xpro6000 is for one host"),
+        ("-p 8xpro6000 --serving --only gpu-left-over", "left out"),
+    ],
+)
+def test_a_check_that_is_not_made_is_no_ok(world: World, file: Any, words: str, why: str) -> None:
+    said = world.run("doctor", "--facts", file(host()), *words.split())
+
+    assert said.returncode == 0, said
+    assert re.search(rf"(?m)^ +skipped +{words.split()[-1]}  {re.escape(why)}$", said.stdout)
+    assert not re.search(r"(?m)^ok", said.stdout)
+
+
 def test_a_misspelt_check_is_named(world: World) -> None:
     said = world.run("doctor", "--allow", "iommu-translations")
 
@@ -139,7 +167,7 @@ def test_a_script_that_mends_is_printed_and_nothing_else(world: World, file: Any
     said = world.run("doctor", "--facts", file(BAD), "--fix")
 
     assert said.stdout.startswith("#!/bin/sh\n")
-    assert "add 'iommu=pt'" in said.stdout
+    assert "put 'iommu=pt'" in said.stdout
 
 
 def test_facts_of_facts_are_the_same_facts(world: World, file: Any) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from rig.healthy import functions, having, host, plan, with_function, with_gpus
 
 from launcher.doctor.checks import judge
-from launcher.doctor.remedies import HEAD, script
+from launcher.doctor.remedies import HEAD, PUT, script
 from launcher.host.facts import Host, Raid, known
+from launcher.knowledge.iommu import parameters
+from launcher.plan.findings import Finding, Severity
 
 UNWELL = having(
     with_function(host(), "0000:17:00.0", iommu_type="DMA-FQ"),
@@ -83,38 +86,120 @@ def test_each_step_names_its_check_and_the_evidence() -> None:
         assert f"\n# {id}: " in text
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (
-            'GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"',
-            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet splash"',
-        ),
-        ('GRUB_CMDLINE_LINUX_DEFAULT=""', 'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt "'),
-        (
-            'GRUB_CMDLINE_LINUX_DEFAULT="quiet amd_iommu=pt"',
-            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"',
-        ),
-        (
-            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"',
-            'GRUB_CMDLINE_LINUX_DEFAULT="iommu=pt quiet"',
-        ),
-    ],
-)
+GRUB_LINES = [
+    ('"quiet splash"', '"iommu=pt quiet splash"'),
+    ('""', '"iommu=pt"'),
+    ('"quiet amd_iommu=pt"', '"iommu=pt quiet"'),
+    ('"iommu=pt quiet"', '"iommu=pt quiet"'),
+    ("'quiet iommu=nopt'", "'iommu=pt quiet'"),
+    ('"quiet iommu=soft,nopt amd_iommu=on,fullflush"', '"iommu=pt quiet iommu=soft amd_iommu=fullflush"'),
+    ('"iommu=off amd-iommu=on intel_iommu=on"', '"iommu=pt iommu=off intel_iommu=on"'),
+    ('"iommu.passthrough=0 iommu.strict=1"', '"iommu=pt iommu.strict=1"'),
+    ('"xiommu=nopt iommux=nopt x.iommu=nopt"', '"iommu=pt xiommu=nopt iommux=nopt x.iommu=nopt"'),
+    (r'"a=\"b c\" iommu=strict"', r'"iommu=pt a=\"b c\""'),
+]  # fmt: skip
+
+
+def boot(tmp_path: Path, unwell: Host, lines: str) -> str:
+    """/etc/default/grub after the step as it is printed, run twice: an operator will."""
+    grub = tmp_path / "grub"
+    grub.write_text(lines)
+    step = made(unwell).partition("cp -n")[2].partition("if command -v")[0]
+    text = f"set -eu\ncp -n{step}".replace("/etc/default/grub", str(grub))
+    seen = []
+    for _ in range(2):
+        subprocess.run(["sh", "-c", text], check=True, timeout=60)
+        seen.append(grub.read_text())
+    assert seen[0] == seen[1]
+    assert lines == Path(f"{grub}.before-glm5-serve").read_text()
+    Path(f"{grub}.before-glm5-serve").unlink()
+    assert list(tmp_path.iterdir()) == [grub]
+    return seen[1]
+
+
+@pytest.mark.parametrize(("before", "after"), GRUB_LINES)
 def test_the_kernel_command_line_gets_the_right_word_once(
     tmp_path: Path, before: str, after: str
 ) -> None:
-    """The step as it is printed, run on a copy: twice, because an operator will."""
+    text = "GRUB_DEFAULT=0\n# iommu=nopt\nGRUB_CMDLINE_LINUX_DEFAULT={}\nGRUB_TIMEOUT=5\n"
+
+    assert boot(tmp_path, UNWELL, text.format(before)) == text.format(after)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'GRUB_CMDLINE_LINUX="quiet iommu=nopt"\n',
+        'GRUB_CMDLINE_LINUX_DEFAULT=iommu=nopt\nGRUB_CMDLINE_LINUX="quiet amd_iommu=on"',
+        'GRUB_CMDLINE_LINUX="quiet"\nGRUB_CMDLINE_LINUX_DEFAULT="a"\n'
+        'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT iommu=nopt"\n',
+    ],
+)
+def test_however_the_file_spells_the_line(tmp_path: Path, lines: str) -> None:
+    """As a shell reads it, which is how grub-mkconfig does."""
+    after = boot(tmp_path, UNWELL, lines)
+
+    read = "set -f; echo $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT"
+    said = subprocess.run(
+        ["sh", "-c", f"{after}\n{read}"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert said.count("iommu=pt") == 1
+    assert "quiet" in said
+    assert not {"iommu=nopt", "amd_iommu=on"} & {*said}
+
+
+OTHER_WORDS = ("quiet", "ro", "iommu.strict=1", "nvme.x=1", "xiommu=nopt", "pcie_aspm.policy=x")
+PARTS = st.lists(
+    st.sampled_from(["pt", "nopt", "on", "off", "strict", "soft", "force", "memaper=2", "zz", ""]),
+    max_size=3,
+).map(",".join)
+WORD = st.one_of(
+    st.sampled_from(OTHER_WORDS),
+    st.tuples(
+        st.sampled_from(["iommu", "amd_iommu", "amd-iommu", "intel_iommu", "pcie_aspm"]), PARTS
+    ).map("=".join),
+    st.sampled_from(
+        ["transparent_hugepage=always", "iommu.passthrough=0", "pcie_acs_override=downstream"]
+    ),
+)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(WORD, max_size=7))
+def test_whatever_the_line_has_the_checks_of_it_are_well_after_the_script(
+    words: list[str],
+) -> None:
+    """It converges: what the script was made for is not found again, and other words stay."""
+    unwell = having(UNWELL, kernel__cmdline=" ".join(words))
+    with tempfile.TemporaryDirectory() as folder:
+        after = boot(Path(folder), unwell, f'GRUB_CMDLINE_LINUX_DEFAULT="{" ".join(words)}"\n')
+    line = after.partition('="')[2].removesuffix('"\n')
+
+    booted = having(host(), kernel__cmdline=line)
+    for id in ("iommu-parameters", "acs-override"):
+        assert {one.id: one.severity for one in judge(booted, plan())}[id] is Severity.OK
+    said = parameters(line)
+    assert said["iommu"].count("pt") == 1
+    assert not {"nopt", "zz"} & {*said["iommu"], *said.get("intel_iommu", ())}
+    assert "iommu.passthrough" not in said
+    others = [word for word in words if word in OTHER_WORDS]
+    assert [word for word in line.split() if word in OTHER_WORDS] == others
+
+
+@pytest.mark.parametrize("id", PUT)
+def test_a_word_that_is_put_is_the_only_one_of_its_name(id: str, tmp_path: Path) -> None:
+    """Of two values the kernel takes the last: one that was there must not undo the one put."""
+    finding = Finding(id, Severity.FAIL, id, "seen")
+    words = {word.partition("=")[0]: word for word in PUT[id]}
+    before = " ".join(["quiet", *(f"{name}=zz" for name in words)])
+    step = script(UNWELL, [finding]).partition("cp -n")[2].partition("if command -v")[0]
     grub = tmp_path / "grub"
-    grub.write_text(f"GRUB_DEFAULT=0\n{before}\n")
-    step = made(UNWELL).partition("cp -n")[2].partition("if command -v")[0]
+    grub.write_text(f'GRUB_CMDLINE_LINUX_DEFAULT="{before}"\n')
     text = f"set -eu\ncp -n{step}".replace("/etc/default/grub", str(grub))
+    subprocess.run(["sh", "-c", text], check=True, timeout=60)
 
-    for _ in range(2):
-        subprocess.run(["sh", "-c", text], check=True, timeout=60)
-
-    assert grub.read_text() == f"GRUB_DEFAULT=0\n{after}\n"
-    assert before in Path(f"{grub}.before-glm5-serve").read_text()
+    after = grub.read_text().partition('"')[2].removesuffix('"\n').split()
+    assert sorted(after) == sorted(["quiet", *words.values()])
 
 
 def test_only_redirect_bits_are_cleared_and_only_where_they_were_seen() -> None:

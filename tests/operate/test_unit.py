@@ -12,17 +12,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from conftest import GLM5_SERVE, World
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rig.systemd_host import SystemdHost
 
+from launcher.cli import cli
 from launcher.cli.observe import _wish
+from launcher.config import layers
 from launcher.errors import Exit, UserError
 from launcher.operate import systemd as unit
+from launcher.operate import unit_check
 from launcher.operate.systemd import Wish, files
 
 HARMLESS: dict[str, Any] = {
@@ -387,3 +392,67 @@ def test_a_place_to_listen_is_a_gateways_alone(world: World) -> None:
     done = world.run("systemd", "print", "stub", "--listen", "127.0.0.1:1")
 
     assert (done.returncode, "--listen is of a gateway" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("/etc/passwd", True), ("/nowhere/key", False), ("", False)]
+)
+def test_print_hands_on_the_key_that_install_would(
+    key: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The profile's own, where it is root's."""
+    composed = SimpleNamespace(profile=SimpleNamespace(access=SimpleNamespace(api_key_file=key)))
+    monkeypatch.setattr(unit_check, "load", lambda *_: composed)
+
+    printed = CliRunner().invoke(cli, ["systemd", "print", "cpu-demo"])
+
+    assert printed.exit_code == 0, printed.exception
+    assert (f"LoadCredential=api-key:{key}\n" in printed.stdout) is shown
+    assert ("api-key.conf" in printed.stdout) is shown
+
+
+def test_a_key_in_a_folder_that_is_closed_is_taken_for_roots(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", closed)
+
+    assert unit_check._is_roots(Path("/closed/key"))
+
+
+@pytest.mark.parametrize("commands", [[], ["sysctl -w vm.swappiness=0"]])
+def test_a_host_that_needs_nothing_at_each_boot_is_told_so(
+    commands: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit, "host_commands", lambda: commands)
+
+    printed = CliRunner().invoke(cli, ["systemd", "print", "cpu-demo", "--host"])
+    without = CliRunner().invoke(cli, ["systemd", "print", "cpu-demo"])
+
+    assert (f"/{unit.HOST}\n" in printed.stdout) is bool(commands)
+    assert (f"no {unit.HOST}: doctor finds no setting" in printed.stderr) is not bool(commands)
+    assert f"/{unit.HOST}\n" not in without.output
+    assert "doctor finds no setting" not in without.output
+
+
+def test_why_the_unit_does_not_look_there_is_the_reason_that_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another root, or another home."""
+    here, home = tmp_path / "etc/glm5-serve/profiles", tmp_path / "config/glm5-serve/profiles"
+    monkeypatch.setattr(layers, "HOST", here)
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    for folder in (here, home):
+        folder.mkdir(parents=True)
+        (folder / "p.toml").write_text('extends = "cpu-demo"\n')
+        with pytest.raises(UserError) as told:
+            unit.require_profile(Wish("p", root=Path("/else")), environ)
+        is_home = folder == home
+        assert ("it has another home" in told.value.what) is is_home
+        assert ("below --root /else it is /else/etc/" in told.value.what) is not is_home
+        assert told.value.fix == (
+            f"`install -D -m 644 {folder}/p.toml /else/etc/glm5-serve/profiles/p.toml`"
+        )
+        (folder / "p.toml").unlink()

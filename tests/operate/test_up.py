@@ -319,7 +319,13 @@ def test_nothing_outlives_a_killed_reaper(world: World) -> None:
     world.until_state("ready", restarts=1)
 
     assert before & {p.pid for p in world.processes()} == {launcher}
-    assert world.status()["last_error"] == "its reaper was killed"
+    assert "killed its reaper" in world.status()["last_error"]
+    [death] = world.events("death")
+    assert (death["how"], death["cause"]) == ("its reaper was killed", "reaper-killed")
+    assert "journalctl -k" in death["fix"]
+    assert "if it did die" not in death["fix"]
+    told = world.run("events", "--kind", "death").stdout
+    assert "reaper-killed: somebody, or the kernel, killed its reaper" in told
 
 
 def test_stop_takes_those_that_got_away(world: World) -> None:
@@ -352,6 +358,47 @@ def test_restart_reads_the_profile_again(world: World) -> None:
     assert after["state"] == "ready"
     assert after["pids"]["launcher"] == before["pids"]["launcher"]
     assert after["pids"]["server"] != before["pids"]["server"]
+
+
+def test_what_was_stopped_is_restarted_only_by_its_name(world: World) -> None:
+    assert "no server has been started yet" in world.run("restart").stderr
+    world.run("up", "-p", "stub", "-d")
+    world.run("down")
+    bare, smoke = world.run("restart"), world.run("smoke")
+
+    assert (bare.returncode, bare.stderr.splitlines()[0]) == (1, "error  stub is not up")
+    assert smoke.stderr.splitlines()[0] == bare.stderr.splitlines()[0]
+    assert "`glm5-serve up stub`" in bare.stderr
+    assert world.status()["state"] == "stopped"
+    assert "is not up: it is started" in world.run("restart", "stub").stderr
+    assert world.status()["state"] == "ready"
+
+
+def test_of_several_that_were_up_none_is_restarted(world: World) -> None:
+    world.profile.with_name("other.toml").write_text('extends = "stub"\n')
+    for name in ("stub", "other"):
+        world.run("up", name, "-d")
+        world.run("down")
+
+    said = world.run("restart")
+
+    assert (said.returncode, said.stderr.splitlines()[0]) == (1, "error  no server is up")
+    assert not world.processes()
+
+
+def test_that_there_is_nothing_to_print_is_said(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+    world.run("down")
+    none = world.run("events", "--kind", "death")
+    later = world.run("events", "--kind", "death", "--kind", "gpu", "--since", "5m", "--json")
+
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "stub has no event of kind death\n"
+    assert later.stderr == "stub has no event of kind death or gpu since then\n"
+    for words in (("events",), ("events", "-n", "0"), ("logs",), ("logs", "-n", "0")):
+        assert "has no" not in world.run(*words).stderr, words
+    (world.instance / "server.log").write_text("")
+    assert world.run("logs").stderr == "the log of stub has no line\n"
 
 
 def test_restart_refuses_what_doctor_says_no_to_and_leaves_the_server_alone(world: World) -> None:

@@ -267,6 +267,22 @@ def judge(
     ]
 
 
+def unmade(id: str, plan: Plan) -> str:
+    """Why a check that exists says nothing of a plan."""
+    check = next(check for check in every_check() if check.id == id)
+    if check in LIVE:
+        return "--deep makes it"
+    if check in TOGETHER:
+        return "of several hosts together: --facts of each, or --hosts"
+    if check.of_gpus and not plan.gpus:
+        return f"{plan.name} is for no GPU"
+    if check.of_profile and not plan.name:
+        return "judged without a profile"
+    if check.of_nodes and not nodes.is_wide(plan):
+        return f"{plan.name} is for one host"
+    return "left out"
+
+
 def _issues(host: Host, plan: Plan) -> Mapping[str, Sequence[Issue]]:
     try:
         return rows.found(host, plan)

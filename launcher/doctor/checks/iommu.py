@@ -15,7 +15,7 @@ from launcher.doctor.checks.judging import (
     warn,
 )
 from launcher.host.facts import Host
-from launcher.knowledge.iommu import IOMMU_WORDS, parameters
+from launcher.knowledge.iommu import CONTRARY, ignored, parameters
 from launcher.plan.plan import Plan
 
 GROUP = "IOMMU and ACS"
@@ -43,26 +43,37 @@ def iommu_translation(host: Host, plan: Plan) -> Verdict:
             for gpu, kind in behind[:3]
         )
         more = f" and {len(behind) - 3} more" if len(behind) > 3 else ""
-        fix = (
-            "add iommu=pt to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, `update-grub`, reboot"
-        )
-        return fail(f"{seen}{more} (/sys/kernel/iommu_groups/*/type)", fix=fix)
+        turned_on = _contrary(host)
+        because = f", and /proc/cmdline has {turned_on}" if turned_on else ""
+        do = f"replace {turned_on} with iommu=pt" if turned_on else "add iommu=pt to"
+        where = "in" if turned_on else "GRUB_CMDLINE_LINUX_DEFAULT in"
+        fix = f"{do} {where} /etc/default/grub, `update-grub`, reboot"
+        return fail(f"{seen}{more} (/sys/kernel/iommu_groups/*/type){because}", fix=fix)
     kinds = {gpu.iommu_type.get() or "no group" for gpu in functions(host, "gpu")}
     return ok(f"GPUs' groups: {', '.join(sorted(kinds)) or 'none'}")
+
+
+def _contrary(host: Host) -> str:
+    """The word of the kernel's command line that asks for translation, if any."""
+    for word in parameters(host.kernel.cmdline.otherwise("")).get("iommu", ()):
+        if word in CONTRARY:
+            return f"iommu={word}"
+    return ""
 
 
 def iommu_parameters(host: Host, plan: Plan) -> Verdict:
     """The kernel understands every IOMMU parameter it was given.
 
-    `amd_iommu=pt` is no value the kernel knows: it is ignored, and translation stays on.
+    A value that it does not know is ignored, and translation stays what it was. Only `iommu=` has
+    `pt`; an AMD host needs no `on`, and `strict` is `iommu.strict=1`.
 
-    Source: the kernel's admin guide, kernel-parameters. The model card repeats the mistake.
+    Source: the kernel's admin guide, kernel-parameters. The model card writes `amd_iommu=pt`.
     """
     odd = [
         f"{name}={word}"
         for name, values in parameters(host.kernel.cmdline.get()).items()
         for word in values
-        if name in IOMMU_WORDS and word not in IOMMU_WORDS[name]
+        if ignored(name, word)
     ]
     if odd:
         return warn(
