@@ -144,6 +144,9 @@ def _left_alone(given: Given, launch: Launch, within: Release) -> tuple[str, Kno
     """Why an option is nobody's here to judge, how that is known, and from where: a wrapper takes
     it, a fork has it, or an image that is no release may.
     """
+    front = dialect(launch.engine).fronts.get(launch.program)
+    if front and given.option is None and front.reads(given.word, within.name):
+        return f"{launch.program} reads it, before the engine does", Known.READ, WHEEL
     wrapper = wrappers.of_program(launch.program)
     if wrapper and (why := passed_over(given, wrapper, within)):
         return why, Known.of(wrapper.evidence), wrapper.source

@@ -22,7 +22,7 @@ from launcher.formats.masking import CUTS
 from launcher.lint.by_option import canonical_name
 from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.lint import Entry, lint
-from launcher.lint.parsing import glued, gone_option
+from launcher.lint.parsing import glued, gone_option, named_model
 
 GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_TRIES = 100  # launches that are judged on the way
@@ -164,6 +164,8 @@ class _Search:
                     continue
                 if flag and flag.at < launch.again:
                     yield (Edit(concern.why, 0, launch.again),), False
+                elif flag and (named := named_model(flag.given, self.within)):
+                    yield (Edit(concern.why, flag.at, flag.count, (named,)),), False
                 elif flag and not concern.remedies:
                     before = givens[at - 1].given if at else None
                     made = _of_parser(flag, before, concern, self.target)
