@@ -27,8 +27,8 @@ from launcher.plan.plan import Plan
 
 OF_VARIABLES = Path(__file__).parents[1] / "knowledge/variables.toml"
 KEYS = (
-    "severity shows blames bounds when test what fixed remedies advisory evidence source"
-    " checked".split()
+    "severity shows blames bounds when lacking test what fixed remedies advisory evidence"
+    " source checked".split()
 )  # of a row, whose name is its id
 
 
@@ -101,6 +101,7 @@ class Issue:
     advisory: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)  # packages, and from which release on
     engine: str = ""  # that it is of; "": it is so whatever the engine
+    lacking: bool = False  # it is what a release has not got yet: so is every older one
     value: str = ""
 
     @property
@@ -171,6 +172,7 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
         advisory=row.get("advisory", ""),
         fixed={name: rows.text(f"fixed: {name}", at) for name, at in row.get("fixed", {}).items()},
         engine=engine,
+        lacking=row.get("lacking", False) is True,
     )
 
 
@@ -256,20 +258,23 @@ def _looked_at(issue: Issue, case: Case) -> bool:
 def _met(case: Case) -> Iterator[Issue]:
     for row in every_issue((case.target.engine,)):
         of_it = row.engine == case.target.engine if row.engine else case.gpus
-        if of_it and row.when.suits(case) and _goes_back_to(row, case):
+        # what a release has not got is asked of that release itself, not of one that stands for it
+        asked = version(case.target.release or "") if row.lacking and case.target.is_before else ()
+        if of_it and row.when.suits(case, asked) and _goes_back_to(row, case):
             yield from _told(row, case)
 
 
 def _goes_back_to(row: Issue, case: Case) -> bool:
-    """Whether a row is of a release older than all that are known. An advisory says since when;
-    nobody looked when another fault that some release mended began.
+    """Whether a row is of a release older than all that are known. An advisory says since when,
+    and what is not there yet never was; nobody looked when another fault that some release mended
+    began.
     """
     span = row.when.release
     if not (row.engine and case.target.is_before):
         return True
     is_mended = bool(span.last or span.before)
     return span.has(version(case.target.release or "")) and (
-        bool(span.first or row.advisory) or not is_mended
+        bool(span.first or row.advisory) or row.lacking or not is_mended
     )
 
 
