@@ -115,3 +115,5 @@ def test_a_profile_and_a_command_of_vllm_have_the_model_that_stood_without_a_nam
 
     assert f'model-path = "{MODEL}"' in profile(one, "run.sh")[0]
     assert MODEL in translate(one.launch, one.target.known, "vllm").argv
+    refused = _judged(f"python3 -m sglang.launch_server {MODEL} --tp-size 8", "0.5.23")
+    assert MODEL in translate(refused.launch, refused.target.known, "vllm").argv
