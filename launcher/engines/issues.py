@@ -218,7 +218,7 @@ def issues(case: Case) -> list[Issue]:
 
 def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
     """With one release for all advisories that a release mends: the newest that one of them
-    names. Which one would do for an advisory alone stands beside it; that no release mends the
+    names. Which one would do for an advisory alone is told with it; that no release mends the
     others yet is theirs to say.
     """
     told = [
@@ -230,19 +230,16 @@ def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
     ]
     newest = max(told, key=lambda text: Span.of(text).first, default="")
     for issue in found:
-        yield (
-            replace(issue, remedies=tuple(_not_before(one, newest) for one in issue.remedies))
-            if (issue.advisory)
-            else issue
-        )
+        yield _not_before(issue, newest) if issue.advisory else issue
 
 
-def _not_before(remedy: Remedy, newest: str) -> Remedy:
-    if not remedy.release or remedy.release == newest:
-        return remedy
-    alone = f"{remedy.release} for this one alone"
-    text = f"{alone}; {remedy.text}" if remedy.text else alone
-    return replace(remedy, release=newest, text=text)
+def _not_before(issue: Issue, newest: str) -> Issue:
+    first = next((one.release for one in issue.remedies if one.release), newest)
+    if first == newest:
+        return issue
+    what = f"{issue.what} (gone from {first.removeprefix('>=')} on)"
+    remedies = (replace(one, release=newest) if one.release else one for one in issue.remedies)
+    return replace(issue, what=what, remedies=tuple(remedies))
 
 
 def unchecked(case: Case) -> list[Issue]:

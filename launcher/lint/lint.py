@@ -23,7 +23,7 @@ from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.by_option import Seen, canonical_name, told
-from launcher.lint.concerns import Concern, Verdict, guesses, ranked
+from launcher.lint.concerns import Concern, Verdict, guesses, in_image, ranked
 from launcher.lint.config_file import has_file, of_file
 from launcher.lint.outside import doubts
 from launcher.lint.parsing import (
@@ -95,6 +95,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     of_it.update(
         {name: [around.in_time(one, launch) for one in all] for name, all in of_it.items()}
     )
+    if launch.image:
+        of_it.update({name: [in_image(one, within) for one in all] for name, all in of_it.items()})
     of_it.update({name: around.reached(all, launch, within) for name, all in of_it.items()})
     entries = []
     unknown, lost, doubted = 0, overridden(givens), doubts(launch.given, target)

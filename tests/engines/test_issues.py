@@ -702,3 +702,8 @@ def test_without_a_row_that_is_none_the_rest_goes_on_and_it_is_told(tmp_path: Pa
 
     assert "left out: variables.toml, bad: severity: 'dire'" in evidence["known-issues"]
     assert "NCCL_DEBUG=INFO" in evidence["nccl-debug"]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_no_remedy_is_joined_to_another_twice(row: Issue) -> None:
+    assert "or or " not in any_of(row.remedies, for_profile)
