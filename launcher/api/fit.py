@@ -142,7 +142,8 @@ def _beside(made: Fit, notes: Sequence[str]) -> Iterator[str]:
     """
     blamed = tuple(f": --{said.blames} " for said in made.said if said.blames)
     for note in notes:
-        if not any(option in note for option in blamed):
+        is_said = any(note.partition(", and ")[0] in said.what for said in made.said)
+        if not is_said and not any(option in note for option in blamed):
             yield re.sub(r" \(`glm5-serve fit`[^)]*\)", "", note)
 
 

@@ -252,6 +252,8 @@ def _other_gpus(plan: Plan, host: Host) -> Iterator[Said]:
         what = f"the host has {others}, and profile {plan.name} is for {plan.needs_arch}"
         what += f": these sizes are of {gpus.of(plan.gpu).name}"
         yield Said(Severity.FAIL, what, f"{fix}; --gpu tells of other GPUs", Known.RUN, source)
+    elif other := issues.of_plan(plan).target.mismatch(plan.name, plan.needs_arch):
+        yield Said(Severity.FAIL, other, fix, Known.RUN, source)
     elif short := target.of(host).shortage(plan.gpus):
         knobs = dialect(plan.engine).memory.knobs
         fix += f", or set {knobs.tp} and {knobs.pp}"

@@ -23,7 +23,10 @@ def notes(plan: Plan, composed: Composed, target: Target, model: Identity) -> It
     """
     about = model.note if plan.ruled else None
     short = target.shortage(plan.gpus)
-    told = (plan.doubt, target.doubt, short, about) if plan.gpus else (plan.doubt, target.doubt)
+    other = target.mismatch(plan.name, plan.needs_arch)
+    told = (
+        (plan.doubt, target.doubt, other, short, about) if plan.gpus else (plan.doubt, target.doubt)
+    )
     if composed.meaning:
         yield f"{composed.name} is an old name: write -p {composed.meaning}"
     yield from filter(None, told)

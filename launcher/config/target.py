@@ -289,7 +289,8 @@ def _with(seen: Target, aim: TargetOptions) -> Target:
     product = gpus.products()[aim.gpu] if aim.gpu else None
     if aim.arch:
         memory = product.memory if product else None
-        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=memory, count=None)
+        seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=memory)
+        seen = replace(seen, count=None, strange="")
     return replace(seen, release=aim.release or seen.release)
 
 

@@ -5,14 +5,14 @@ by `engine.dialect`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from launcher.engines.key import Key
 from launcher.engines.memory import Memory
-from launcher.engines.options import Catalogue, Release
+from launcher.engines.options import Catalogue, Release, version
 
 Spelled = tuple[str, str, Any]  # the name that was asked for, the name to write, the value
 # Which of the traits `traits.CHOICES` its options and variables come to; the first gives the first
@@ -47,6 +47,27 @@ class Gone:
     def is_needless(self, value: str) -> bool:
         """Whether a launch is the same without it."""
         return value in self.same or "*" in self.same
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a program takes before the engine's own parser gets the rest."""
+
+    model: str  # the first release in which its first word may be the model, without a name
+    own: Mapping[str, str]  # options of its own, with dashes, by the first release that has them
+
+    def model_at(self, words: Sequence[str], release: str) -> int | None:
+        """Which of the words is a model without a name; None where none is."""
+        at = 0
+        while at < len(words) and self.reads(words[at], release):
+            at += 1 if "=" in words[at] else 2
+        is_there = version(release) >= version(self.model)
+        return at if is_there and at < len(words) and words[at][:1] not in ("", "-") else None
+
+    def reads(self, word: str, release: str) -> bool:
+        """Whether a word is an option of its own, which takes a value."""
+        first = self.own.get(word.partition("=")[0])
+        return first is not None and version(release) >= version(first)
 
 
 @dataclass(frozen=True)
@@ -94,6 +115,7 @@ class Dialect:
     key: Key  # how it is given its API key
     config: str  # the option that names a file with more options
     positional: str  # the option whose value stands first, without a name; "": none does
+    fronts: Mapping[str, Front]  # of its programs, by the word that starts them
     variables: tuple[str, ...]  # how the variables begin that it reads
     renamed: Mapping[str, str]  # of those the old ones, and what it takes them for
     memory: Memory  # its formulas

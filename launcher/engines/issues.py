@@ -27,8 +27,8 @@ from launcher.plan.plan import Plan
 
 OF_VARIABLES = Path(__file__).parents[1] / "knowledge/variables.toml"
 KEYS = (
-    "severity shows blames bounds when test what fixed remedies advisory evidence source"
-    " checked".split()
+    "severity shows blames bounds when lacking test what fixed remedies advisory evidence"
+    " source checked".split()
 )  # of a row, whose name is its id
 
 
@@ -101,6 +101,7 @@ class Issue:
     advisory: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)  # packages, and from which release on
     engine: str = ""  # that it is of; "": it is so whatever the engine
+    lacking: bool = False  # it is what a release has not got yet: so is every older one
     value: str = ""
 
     @property
@@ -171,6 +172,7 @@ def _issue(id: str, row: Mapping[str, Any], engine: str) -> Issue:
         advisory=row.get("advisory", ""),
         fixed={name: rows.text(f"fixed: {name}", at) for name, at in row.get("fixed", {}).items()},
         engine=engine,
+        lacking=row.get("lacking", False) is True,
     )
 
 
@@ -216,7 +218,7 @@ def issues(case: Case) -> list[Issue]:
 
 def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
     """With one release for all advisories that a release mends: the newest that one of them
-    names. Which one would do for an advisory alone stands beside it; that no release mends the
+    names. Which one would do for an advisory alone is told with it; that no release mends the
     others yet is theirs to say.
     """
     told = [
@@ -228,19 +230,16 @@ def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:
     ]
     newest = max(told, key=lambda text: Span.of(text).first, default="")
     for issue in found:
-        yield (
-            replace(issue, remedies=tuple(_not_before(one, newest) for one in issue.remedies))
-            if (issue.advisory)
-            else issue
-        )
+        yield _not_before(issue, newest) if issue.advisory else issue
 
 
-def _not_before(remedy: Remedy, newest: str) -> Remedy:
-    if not remedy.release or remedy.release == newest:
-        return remedy
-    alone = f"{remedy.release} for this one alone"
-    text = f"{alone}; {remedy.text}" if remedy.text else alone
-    return replace(remedy, release=newest, text=text)
+def _not_before(issue: Issue, newest: str) -> Issue:
+    first = next((one.release for one in issue.remedies if one.release), newest)
+    if first == newest:
+        return issue
+    what = f"{issue.what} (gone from {first.removeprefix('>=')} on)"
+    remedies = (replace(one, release=newest) if one.release else one for one in issue.remedies)
+    return replace(issue, what=what, remedies=tuple(remedies))
 
 
 def unchecked(case: Case) -> list[Issue]:
@@ -256,20 +255,23 @@ def _looked_at(issue: Issue, case: Case) -> bool:
 def _met(case: Case) -> Iterator[Issue]:
     for row in every_issue((case.target.engine,)):
         of_it = row.engine == case.target.engine if row.engine else case.gpus
-        if of_it and row.when.suits(case) and _goes_back_to(row, case):
+        # what a release has not got is asked of that release itself, not of one that stands for it
+        asked = version(case.target.release or "") if row.lacking and case.target.is_before else ()
+        if of_it and row.when.suits(case, asked) and _goes_back_to(row, case):
             yield from _told(row, case)
 
 
 def _goes_back_to(row: Issue, case: Case) -> bool:
-    """Whether a row is of a release older than all that are known. An advisory says since when;
-    nobody looked when another fault that some release mended began.
+    """Whether a row is of a release older than all that are known. An advisory says since when,
+    and what is not there yet never was; nobody looked when another fault that some release mended
+    began.
     """
     span = row.when.release
     if not (row.engine and case.target.is_before):
         return True
     is_mended = bool(span.last or span.before)
     return span.has(version(case.target.release or "")) and (
-        bool(span.first or row.advisory) or not is_mended
+        bool(span.first or row.advisory) or row.lacking or not is_mended
     )
 
 

@@ -205,11 +205,11 @@ class When:
         asked = (name for names in self.options for name in names.split("|"))
         return frozenset((*asked, *(self.where.names if self.where else ())))
 
-    def suits(self, case: Case) -> bool:
-        """Whether all of it is true of a case."""
+    def suits(self, case: Case, release: Version = ()) -> bool:
+        """Whether all of it is true of a case; of that release, where it is told."""
         return (
             (not self.points or case.point in self.points)
-            and self.holds(case.target.arch, case.release, case.traits)
+            and self.holds(case.target.arch, release or case.release, case.traits)
             and all(
                 any(_is_one_of(case.value(name), wanted) for name in names.split("|"))
                 for names, wanted in self.options.items()

@@ -25,6 +25,7 @@ class Remedy:
     release: str = ""  # a span: ">=0.5.18"
     text: str = ""
     package: str = ""  # that the release is one of
+    is_image: bool = False  # the release comes in an image, and is not installed
 
     @classmethod
     def of(cls, told: Mapping[str, Any], package: str = "") -> Remedy:
@@ -96,7 +97,8 @@ def _doing(verb: str, names: list[str]) -> str:
 
 
 def _told(remedy: Remedy, *parts: str) -> str:
-    newer = f"install {remedy.package}{remedy.release}" if remedy.release else ""
+    how = "take an image with" if remedy.is_image else "install"
+    newer = f"{how} {remedy.package}{remedy.release}" if remedy.release else ""
     done = " and ".join(part for part in (*parts, newer) if part)
     return f"{done} ({remedy.text})" if done and remedy.text else done or remedy.text
 

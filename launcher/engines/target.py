@@ -43,6 +43,7 @@ class Target:
     addresses: Mapping[str, str] = field(default_factory=dict)  # interfaces by their addresses
     measured: Measured | None = None  # between these GPUs, by `doctor --deep`
     unmeasured: str = ""  # why what was measured is not used, where something was
+    strange: str = ""  # the GPUs that are seen, in words, where none is a Blackwell
     is_guess: bool = False  # the architecture is assumed: nobody said which
 
     @property
@@ -95,6 +96,15 @@ class Target:
             )
         return None
 
+    def mismatch(self, profile: str, wanted: str | None) -> str | None:
+        """That its GPUs are others than a profile, by its name, says that it is for; None where
+        it says nothing of them, or nobody knows these.
+        """
+        these = self.strange or self.arch
+        if wanted is None or these in (None, wanted):
+            return None
+        return f"profile {profile} is for {wanted}, and not for {these}"
+
     def shortage(self, wanted: int) -> str | None:
         """That there are fewer GPUs than a plan wants; None where there are enough, or nobody
         counted them.
@@ -141,6 +151,7 @@ def of_parts(
     shown = driver.gpus.otherwise(())
     ids = {one.bdf: one.id for one in pcie.functions.otherwise(())}
     seen = {blackwell(gpu) for gpu in shown}
+    strange = None if seen - {None} else strangers(driver, ARCHS[0])
     products = {product.id if (product := which(gpu, ids)) else None for gpu in shown}
     return Target(
         arch=seen.pop() if len(seen) == 1 else None,
@@ -152,6 +163,7 @@ def of_parts(
             (gpu.memory_total.get() for gpu in shown if gpu.memory_total.known), default=None
         ),
         count=_count(driver, pcie),
+        strange=strange or "",
         devices=_devices(shown, pcie),
         model=model,
         addresses={

@@ -116,7 +116,14 @@ class Launch:
         said = " ".join(self.words[: self.again])
         why = f"the image starts `{self.own}` by itself, and gets this as arguments"
         again = [Given(said, (), None, why, count=self.again)] if self.again else []
-        return [*again, *within.given(self.words[self.again :])]
+        words = self.words[self.again :]
+        front = dialect(self.engine).fronts.get(self.program)
+        at = front.model_at(words, within.name) if front else None
+        if at is None:
+            return [*again, *within.given(words)]
+        option = within.options[f"--{dialect(self.engine).option_of('model_path')}"]
+        model = Given(words[at], (words[at],), option)
+        return [*again, *within.given(words[:at]), model, *within.given(words[at + 1 :])]
 
     @property
     def own(self) -> str:

@@ -169,6 +169,15 @@ def in_container(concern: Concern, form: str, ports: Sequence[Port], within: Rel
     return replace(concern, instead=fix, remedies=made)
 
 
+def in_image(concern: Concern, within: Release) -> Concern:
+    """A concern of what an image brings: another release is another image."""
+    if not any(one.release for one in concern.remedies):
+        return concern
+    made = tuple(replace(one, is_image=bool(one.release)) for one in concern.remedies)
+    fix = any_of(made, lambda remedy: for_command(remedy, within))
+    return replace(concern, instead=fix, remedies=made)
+
+
 def is_of_loopback(concern: Concern) -> bool:
     """Whether to listen to loopback alone is what helps."""
     return any(map(_is_loopback, concern.remedies))

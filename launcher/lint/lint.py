@@ -24,7 +24,7 @@ from launcher.host.facts import Model
 from launcher.knowledge import forks, models, nccl, wrappers
 from launcher.lint import around, room
 from launcher.lint.by_option import Seen, canonical_name, told
-from launcher.lint.concerns import Concern, Verdict, guesses, ranked
+from launcher.lint.concerns import Concern, Verdict, guesses, in_image, ranked
 from launcher.lint.config_file import has_file, of_file
 from launcher.lint.outside import doubts
 from launcher.lint.parsing import (
@@ -96,6 +96,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     of_it.update(
         {name: [around.in_time(one, launch) for one in all] for name, all in of_it.items()}
     )
+    if launch.image:
+        of_it.update({name: [in_image(one, within) for one in all] for name, all in of_it.items()})
     of_it.update({name: around.reached(all, launch, within) for name, all in of_it.items()})
     entries = []
     unknown, lost, doubted = 0, overridden(givens), doubts(launch.given, target)
@@ -145,6 +147,9 @@ def _left_alone(given: Given, launch: Launch, within: Release) -> tuple[str, Kno
     """Why an option is nobody's here to judge, how that is known, and from where: a wrapper takes
     it, a fork has it, or an image that is no release may.
     """
+    front = dialect(launch.engine).fronts.get(launch.program)
+    if front and given.option is None and front.reads(given.word, within.name):
+        return f"{launch.program} reads it, before the engine does", Known.READ, WHEEL
     wrapper = wrappers.of_program(launch.program)
     if wrapper and (why := passed_over(given, wrapper, within)):
         return why, Known.of(wrapper.evidence), wrapper.source

@@ -19,12 +19,13 @@ from launcher.errors import Exit, UserError
 from launcher.formats.edits import Edit
 from launcher.formats.launches import Launch
 from launcher.lint.by_option import canonical_name
-from launcher.lint.rewrite import rewrite
+from launcher.lint.rewrite import GUESS, rewrite
 from launcher.lint.run import Judged
 from launcher.plan.plan import ENGINE
 from launcher.redact.secrets import SECRET_VARIABLE
 
 INTEGER = re.compile(r"-?[0-9]{1,18}")
+EXAMPLE = "--gpu rtx-pro-6000"
 HERE = "`glm5-serve render --profile ./NAME.toml` shows what becomes of it"
 
 
@@ -43,6 +44,8 @@ def profile(judged: Judged, place: str) -> tuple[str, tuple[str, ...]]:
     found = rewrite(launch, target, judged.before)
     if found.obstacle:
         fix = "correct it first: `glm5-serve lint` says what each flag is"
+        if found.obstacle == GUESS:
+            fix = f"say which: --gpu PRODUCT (for example {EXAMPLE}), or --arch"
         raise UserError(f"no profile: {judged.hidden(found.obstacle)}", fix=fix, status=Exit.NO)
     flags, secrets = _flags(found.launch, judged)
     env = {

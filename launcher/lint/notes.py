@@ -11,7 +11,7 @@ from dataclasses import replace
 from launcher.engines import issues
 from launcher.engines.members import overridden
 from launcher.lint.by_option import Seen, canonical_name, told
-from launcher.lint.concerns import Concern, by_remedy, in_container, ranked
+from launcher.lint.concerns import Concern, by_remedy, in_container, in_image, ranked
 from launcher.lint.config_file import of_file
 from launcher.lint.outside import doubts
 from launcher.lint.parsing import of_option
@@ -34,7 +34,8 @@ def _notes(plan: Plan, form: str) -> Iterator[str]:
         wanted = [one for one in concerns if one.verdict.says_no or name not in by_rule]
         if form:
             within = issues.of_plan(plan).target.known
-            wanted = [in_container(one, form, (), within) for one in wanted]
+            inside = (in_image(one, within) for one in wanted)
+            wanted = [in_container(one, form, (), within) for one in inside]
         for fix, alike in by_remedy(ranked(wanted)):
             yield _line(said, alike, fix)
 

@@ -14,7 +14,7 @@ from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Option, Release, nearest_name, version
 from launcher.engines.values import misfit, of_member
-from launcher.knowledge import forks, others
+from launcher.knowledge import forks, models, others
 from launcher.knowledge.wrappers import Wrapper
 from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
@@ -61,7 +61,7 @@ def of_option(
             given.values,
         )
         verdict = Verdict.INERT if is_same else Verdict.CONFLICTS
-        why = "given again further on" if is_same else _lost(given, stead)
+        why = "given again further on" if is_same else _lost(given, stead, within)
         yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
 
 
@@ -89,9 +89,9 @@ def unjudged(given: Given) -> str:
     return f"what {' and '.join(found)} holds" if all(found) else "what is within"
 
 
-def _lost(given: Given, stead: Given) -> str:
+def _lost(given: Given, stead: Given, within: Release) -> str:
     """Why what is given does not count beside what does."""
-    if given.is_positional or stead.is_positional:
+    if within.catalogue.positional and (given.is_positional or stead.is_positional):
         return f"{given.word} and {stead.word} both name the model: one of them is refused"
     if stead.member and not given.member:
         return f"given in parts, too ({stead.word}): they alone count, wherever they stand"
@@ -161,6 +161,7 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     instead = within.replacement(word)
     if given.is_positional:
         fix = "leave it out" if not word.startswith("-") else "write it as two words, or with ="
+        fix = named_model(given, within).replace("=", " ", 1) or fix
         return Concern(Verdict.UNKNOWN, given.problem or "", known, WHEEL, Shows.PARSE, fix)
     there = within.catalogue.accepted_by(word)
     here = version(within.name)
@@ -206,6 +207,17 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         Shows.PARSE,
         f"did you mean {near}?" if near else "correct it, or leave it out",
     )
+
+
+def named_model(given: Given, within: Release) -> str:
+    """The option with its value in one word, for a model that stands where the release's parser
+    wants an option; "" for what is none.
+    """
+    is_model = models.is_id(given.word) or given.word.startswith(("/", "./", "~/"))
+    if given.option or not given.is_positional or not is_model:
+        return ""
+    [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
+    return f"--{dialect(own).option_of('model_path')}={given.word}"
 
 
 def glued(word: str, within: Release) -> tuple[str, str] | None:

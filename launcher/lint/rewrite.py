@@ -22,7 +22,7 @@ from launcher.formats.masking import CUTS
 from launcher.lint.by_option import canonical_name
 from launcher.lint.concerns import Concern, Verdict
 from launcher.lint.lint import Entry, lint
-from launcher.lint.parsing import glued, gone_option
+from launcher.lint.parsing import glued, gone_option, named_model
 
 GUESS = "what to change depends on the GPU, and nobody said which (--gpu, --arch)"
 MOST_TRIES = 100  # launches that are judged on the way
@@ -65,17 +65,21 @@ def _for(launch: Launch, target: Target, others: Sequence[Launch]) -> Rewrite:
         return Rewrite(launch, obstacle=f"{len(refused)} of its flags and variables are refused")
     search = _Search(launch, target, others)
     found = search.solved(launch, entries, ())
-    return found or Rewrite(launch, obstacle=_reason(search.left_over or entries))
+    return found or Rewrite(launch, obstacle=_reason(search.left_over or entries, entries))
 
 
-def _reason(entries: Sequence[Entry]) -> str:
-    """What of the worst that are refused is said, where no change helps."""
+def _reason(entries: Sequence[Entry], own: Sequence[Entry]) -> str:
+    """What of the worst that are refused is said, where no change helps, and what would help each
+    that is its author's to decide, of `own` options alone.
+    """
     refused = [entry for entry in entries if entry.verdict.says_no]
     refused.sort(key=lambda entry: -entry.verdict.rank)
-    told = [
-        f"{entry.name} {entry.value}".rstrip() + f": {entry.concerns[0].why}"
-        for entry in refused[:MOST_REASONS]
-    ]
+    advice = {one.why: one.instead for entry in (*entries, *own) for one in entry.concerns}
+    told = []
+    for entry in refused[:MOST_REASONS]:
+        why = entry.concerns[0].why
+        instead = f"; yours to decide: {advice[why]}" if advice[why] else ""
+        told.append(f"{entry.name} {entry.value}".rstrip() + f": {why}{instead}")
     more = [f"and {len(refused) - len(told)} more"] if len(refused) > len(told) else []
     return "; ".join([*told, *more])
 
@@ -164,6 +168,8 @@ class _Search:
                     continue
                 if flag and flag.at < launch.again:
                     yield (Edit(concern.why, 0, launch.again),), False
+                elif flag and (named := named_model(flag.given, self.within)):
+                    yield (Edit(concern.why, flag.at, flag.count, (named,)),), False
                 elif flag and not concern.remedies:
                     before = givens[at - 1].given if at else None
                     made = _of_parser(flag, before, concern, self.target)

@@ -15,6 +15,7 @@ from launcher.formats.launches import INSIDE, Launch
 from launcher.knowledge import models
 from launcher.lint.around import DRAIN
 from launcher.lint.by_option import canonical_name
+from launcher.lint.parsing import named_model
 from launcher.plan.plan import words_of
 
 
@@ -53,8 +54,12 @@ def translate(launch: Launch, within: Release, to: str, release: str | None = No
 
 
 def _flags(launch: Launch, within: Release) -> dict[str, tuple[str, ...]]:
-    named = ((_name(given, within), given.values) for given in whole(launch.given(within)))
-    return {name: values for name, values in named if name}
+    told = [*whole(launch.given(within))]
+    path = dialect(launch.engine).option_of("model_path")
+    words = [given.word for given in told if named_model(given, within)]
+    bare = {path: (words[-1],)} if words else {}
+    named = ((_name(given, within), given.values) for given in told)
+    return bare | {name: values for name, values in named if name}
 
 
 def _name(given: Given, within: Release) -> str:
@@ -90,7 +95,7 @@ def _container(launch: Launch) -> Iterator[str]:
 
 def _strays(launch: Launch, within: Release) -> Iterator[str]:
     for given in launch.given(within):
-        if _name(given, within):
+        if _name(given, within) or named_model(given, within):
             continue
         engine, had = within.catalogue.engine, within.catalogue.accepted_by(given.read)
         why = f"{engine} {within.name} does not have it" if had else f"no option of {engine}"

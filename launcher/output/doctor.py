@@ -148,18 +148,19 @@ def _group(console: Console, group: str, findings: list[Finding], every: bool) -
 
 
 def _advisories(findings: Sequence[Finding]) -> list[Finding]:
-    """Those that only tell of advisories, where several have one remedy."""
+    """Those that only tell of advisories, where there are several."""
     told = [
         found
         for found in findings
         if found.severity is Severity.WARN and not found.allowed and ADVISORY.match(found.id)
     ]
-    fixes = Counter(found.fix for found in told).most_common(1)
-    return [found for found in told if fixes[0] == (found.fix, max(2, fixes[0][1]))]
+    return told if len(told) > 1 else []
 
 
 def _of_advisories(console: Console, known: Sequence[Finding]) -> None:
-    """One line for all of them: what each is, `--all` tells."""
+    """One line for all of them, and one for what helps against each: what each is, `--all`
+    tells.
+    """
     ids = ", ".join(found.id.upper() for found in known)
     what = f"  {len(known)} are known of this release: {ids}"
     line(
@@ -169,8 +170,13 @@ def _of_advisories(console: Console, known: Sequence[Finding]) -> None:
         what,
         ("  (--all: what each is)", "dim"),
     )
-    if known[0].fix:
-        line(console, ("fix", "bold"), known[0].fix)
+    helps: dict[str, list[str]] = {}
+    for found in known:
+        helps.setdefault(found.fix, []).append(found.id.upper())
+    for fix, against in helps.items():
+        of = f"  ({', '.join(against)})" if len(helps) > 1 else ""
+        if fix:
+            line(console, ("fix", "bold"), fix, (of, "dim"))
 
 
 def _is_blind(found: Finding) -> bool:

@@ -16,6 +16,7 @@ from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.errors import Exit, UserError
 from launcher.files import reading
+from launcher.lint.carried import refusals
 from launcher.lint.fix import Fixed, in_words
 from launcher.lint.migrate import profile
 from launcher.lint.run import Judgement, judge
@@ -94,19 +95,21 @@ def _require_seen(judgement: Judgement, place: str) -> None:
 def _translated(judgement: Judgement, ask: Ask) -> int:
     """Each launch in the other engine's words, and what has none there beside it."""
     _require_seen(judgement, ask.file)
-    made = [
-        translate(judged.launch, judged.target.known, ask.to)
-        for judged in judgement.launches
-        if judged.launch.engine != ask.to
-    ]
+    made, status = list[Command](), Exit.FINE
+    for judged in judgement.launches:
+        if judged.launch.engine != ask.to:
+            one = translate(judged.launch, judged.target.known, ask.to)
+            refused = tuple(refusals(one, judged.target))
+            said = (*one.said, *refused, *_masked(judgement, one))
+            made.append(replace(one, said=said))
+            status = Exit.NO if refused else status
     if not made:
         name = dialect(ask.to).name
         raise UserError(f"{ask.file} starts {name} already", fix="lint it without --to")
-    made = [replace(one, said=(*one.said, *_masked(judgement, one))) for one in made]
     if ask.as_json:
         told = json.dumps({"schema": SCHEMA, "commands": [asdict(one) for one in made]}, indent=1)
         print(judgement.hidden(told))
-        return Exit.FINE
+        return status
     for note in said_before(judgement):
         folding.tell(f"note: {cut(judgement.hidden(note))}", sys.stderr)
     for one in made:
@@ -114,7 +117,7 @@ def _translated(judgement: Judgement, ask: Ask) -> int:
         print(judgement.hidden(" ".join([*env, *(_quoted(word, one) for word in one.argv)])))
         for line in one.said:
             folding.tell(cut(judgement.hidden(line)), sys.stderr)
-    return Exit.FINE
+    return status
 
 
 def _masked(judgement: Judgement, command: Command) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
             if known:
                 ids = ", ".join(one.advisory for one in known)
                 more = (" (--json: what each is)", "dim")
-                count = f"{len(known)} advisories are known of this release: {ids}"
+                count = f"{_of_all(len(known), entry)} known of this release: {ids}"
                 console.print(indented(console, words(count, more), BESIDE))
             if instead:
                 told = words(("instead ", "bold"), cut(judged.sentence(instead)))
@@ -134,6 +134,12 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
     counts = Counter(NOT_JUDGED if entry.unjudged else entry.verdict for entry in entries)
     summed = [f"{counts[one]} {one}" for one in (*reversed(Verdict), NOT_JUDGED) if counts[one]]
     console.print("\n" + ", ".join(summed))
+
+
+def _of_all(count: int, entry: Entry) -> str:
+    """How many of the advisories that an entry has are told together."""
+    every = sum(bool(one.advisory) for one in entry.concerns)
+    return f"{count} advisories are" if count == every else f"{count} of {every} advisories"
 
 
 def unchanged(judgement: Judgement) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from conftest import World
+
+from launcher.engines.target import Target
+from launcher.lint.run import judge
 
 ENV = """PyTorch version              : 2.13.0+cu132
 GPU models and configuration :
@@ -38,14 +42,58 @@ def test_doctor_tells_them_in_one_line_and_each_with_all(world: World, tmp_path:
     assert "are known of this release" not in every
 
 
-@pytest.mark.parametrize(("release", "heaps", "alone"), [("0.33.0", 0, 0), ("0.31.0", 1, 1)])
-def test_one_with_a_remedy_of_its_own_stands_alone(
-    world: World, tmp_path: Path, release: str, heaps: int, alone: int
+@pytest.mark.parametrize("release", ["0.33.0", "0.31.0", "0.19.1"])
+def test_all_of_them_are_counted_and_each_has_what_helps(
+    world: World, tmp_path: Path, release: str
 ) -> None:
-    said = world.run("doctor", "--from", host(tmp_path, release), COLUMNS="200").stdout
+    pasted = host(tmp_path, release)
+    every = world.run("doctor", "--from", pasted, "--all", COLUMNS="200").stdout
+    short = world.run("doctor", "--from", pasted, COLUMNS="200").stdout
+    ids = [id.upper() for id in re.findall(r"warn +(cve-\S+)", every)]
 
-    assert said.count("are known of this release") == heaps
-    assert said.count("warn      cve-") == alone
+    assert "warn      cve-" not in short or len(ids) == 1
+    told = re.findall(r"advisories +(\d+) are known of this release: (.*?)  \(", short)
+    assert told == [(str(len(ids)), ", ".join(ids))] * (len(ids) > 1)
+    fixes = re.findall(r"(?m)^  fix .*\((CVE.*)\)$", short)
+    assert not fixes or sorted(", ".join(fixes).split(", ")) == sorted(ids)
+
+
+def test_a_release_that_would_do_for_one_alone_is_told_of_that_one() -> None:
+    text = "python3 -m sglang.launch_server --model-path m --host 0.0.0.0 --port 1"
+    [judged] = judge(text, Target("0.5.9", "sm100")).launches
+    [entries] = judged.releases.values()
+    found = [one for entry in entries for one in entry.concerns if one.advisory]
+
+    told = {one.advisory: re.findall(r"\(gone from (\S+) on\)", one.why) for one in found}
+    assert told["CVE-2026-3060"] == ["0.5.10"]
+    assert told["CVE-2026-5760"] == ["0.5.11"]
+    assert told["CVE-2026-15976"] == []  # the newest of them, which all name
+    assert {one.instead for one in found if one.id in ("cve-2026-3060", "cve-2026-5760")} == {
+        "install sglang>=0.5.23"
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("python3 -m sglang.launch_server", "install sglang"),
+        ("docker run lmsysorg/sglang:v0.5.9 python3 -m sglang.launch_server", "take an image with"),
+        ("docker run -v a:b lmsysorg/sglang:v0.5.9 sglang serve", "take an image with"),
+    ],
+)
+def test_another_release_is_another_image_where_there_is_one(text: str, how: str) -> None:
+    [judged] = judge(f"{text} --model-path nvidia/GLM-5-NVFP4", Target("0.5.9", "sm100")).launches
+    [entries] = judged.releases.values()
+    newer = [
+        one.instead or ""
+        for entry in entries
+        for one in entry.concerns
+        if any(remedy.release for remedy in one.remedies)
+    ]
+
+    assert newer
+    assert all(one.startswith(how) for one in newer)
+    assert not [one for one in newer if "or or" in one]
 
 
 def test_lint_tells_them_in_one_line_and_each_in_json(world: World, tmp_path: Path) -> None:

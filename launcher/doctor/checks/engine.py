@@ -38,6 +38,15 @@ def release(host: Host, name: str) -> str:
     return seen
 
 
+def before_all(seen: str, plan: Plan) -> str:
+    """That an installed release is older than all that are known; "" where it is not."""
+    engine = dialect(plan.engine)
+    oldest = engine.options.releases[0]
+    if version(seen)[:3] >= version(oldest):
+        return ""
+    return f"{engine.name} {seen} is older than {oldest}, the oldest that is known"
+
+
 def engine_python(host: Host, plan: Plan) -> Verdict:
     """The engine's interpreter runs.
 
@@ -118,7 +127,8 @@ def engine_alone(host: Host, plan: Plan) -> Verdict:
 def engine_known(host: Host, plan: Plan) -> Verdict:
     """The engine's release is one that these checks know.
 
-    Options and kernels change with each release: an unknown one is judged as the newest known.
+    Options and kernels change with each release: a newer one is judged as the newest known, and of
+    an older one little is known.
 
     Source: SGLang 0.5.8 to 0.5.23, vLLM 0.16.0 to 0.33.0.
     """
@@ -128,6 +138,8 @@ def engine_known(host: Host, plan: Plan) -> Verdict:
         return warn(
             f"{engine.name} {seen} is newer than {newest}", fix="look for a newer glm5-serve"
         )
+    if older := before_all(seen, plan):
+        return warn(older, fix=_own_environment(plan.engine))
     return ok(f"{engine.name} {seen}")
 
 
@@ -143,6 +155,8 @@ def engine_options(host: Host, plan: Plan) -> Verdict:
     seen, catalogue = release(host, plan.engine), dialect(plan.engine).options
     known = catalogue.release(catalogue.nearest(seen))
     problems = [word for word in known.given(plan.arguments) if word.problem]
+    if not problems and (older := before_all(seen, plan)):
+        raise UnobservedError(f"{older}: which options it takes nobody looked at")
     if not problems:
         return ok(f"{len(plan.arguments)} words as {known.name} takes them")
     evidence = "; ".join(str(word.problem) for word in problems)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from launcher import counting
-from launcher.doctor.checks.engine import release
+from launcher.doctor.checks.engine import before_all, release
 from launcher.doctor.checks.judging import Verdict, ok, sample, warn
 from launcher.doctor.checks.rows import case, found
 from launcher.engines import issues
 from launcher.engines.engine import dialect
 from launcher.engines.tables import complaints
-from launcher.host.facts import Host
+from launcher.host.facts import Host, UnobservedError
 from launcher.plan.plan import Plan
 
 GROUP = "known issues"
@@ -32,6 +32,8 @@ def known_issues(host: Host, plan: Plan) -> Verdict:
         return warn(
             f"not looked at for {dialect(plan.engine).name} {installed}: {told}", fix=old[0].fix
         )
+    if older := before_all(installed, plan):
+        raise UnobservedError(f"{older}: what else goes wrong with it nobody looked at")
     count, every = len(found(host, plan)), issues.every_issue((plan.engine,))
     concerns = f"{count or 'none'} concern{'s' * (count < 2)} this profile"
     return ok(

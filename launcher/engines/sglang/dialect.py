@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.engines.dialect import Dialect
+from launcher.engines.dialect import Dialect, Front
 from launcher.engines.options import Catalogue
 from launcher.engines.sglang import KEY, NAME, PACKAGE
 from launcher.engines.sglang.conditions import CONDITIONS
@@ -78,6 +78,7 @@ DIALECT = Dialect(
     key=KEY,
     config="config",
     positional="",
+    fronts={"sglang": Front(model="0.5.16", own={"--model-type": "0.5.10"})},  # sglang/cli/serve.py
     variables=("SGLANG_", "SGL_"),
     renamed={"SGL_": "SGLANG_"},
     memory=MEMORY,

@@ -93,6 +93,7 @@ DIALECT = Dialect(
     key=KEY,
     config="config",
     positional="model",
+    fronts={},
     variables=("VLLM_",),
     renamed={},
     memory=MEMORY,
