@@ -22,8 +22,6 @@ from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
-FEW_SLOTS = "too few for one request"
-
 
 def said(made: Fit, plan: Plan, shape: Shape, host: Host) -> Iterator[Said]:
     """All of it, what stands in the way first."""
@@ -122,8 +120,11 @@ def _none_left(made: Fit, plan: Plan) -> Said:
 def _no_slots(made: Fit, plan: Plan) -> Said:
     """The states of requests leave nothing for their tokens, or have too few slots for one."""
     formulas, knobs = dialect(plan.engine).memory, dialect(plan.engine).memory.knobs
-    what = f"{_slots(made)}: {'none is left for KV' if made.admitted else FEW_SLOTS}"
-    fix = f"set {knobs.slots} = {formulas.slots_for(1)} x {knobs.requests}"
+    least, what = formulas.slots_for(1), f"{_slots(made)}: none is left for KV"
+    if not made.admitted:
+        what = f"{made.slots or 0:,} slots for the state of linear attention are too few: one"
+        what += f" request needs {least}"
+    fix = f"set {knobs.slots} = {least} x {knobs.requests}"
     return Said(Severity.FAIL, what, f"{fix}, {knobs.states} = bfloat16", *formulas.sources.slots)
 
 
@@ -282,7 +283,7 @@ def _incomplete(host: Host) -> Iterator[Said]:
 
 def _slots(made: Fit) -> str:
     slots = made.slots or 0
-    return f"{slots:,} slots for states take {_gib(slots * made.slot)}"
+    return f"{slots:,} slots for the state of linear attention take {_gib(slots * made.slot)}"
 
 
 def _down(fraction: float) -> str:

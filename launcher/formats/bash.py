@@ -1,21 +1,24 @@
 """A shell script as bash would take it: each simple command with its words and variables.
 
-Nothing is run. Where a script decides, its first branch counts, and the others are looked at; what
-a function does that nobody calls is looked at, too.
+Nothing is run. Where a script decides, the branch counts that its own values choose; where they
+tell none, the first does, and that is said. Other branches are looked at, and so is what a
+function does that nobody calls.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from launcher.formats import bashtree as tree
 from launcher.formats import braces
+from launcher.formats.conditions import Clause, Conditions
 from launcher.formats.expansion import Expansion, few
 from launcher.formats.grammar import Node, parsed
 from launcher.formats.masking import masked
-from launcher.formats.scope import Budget, Scope, Value
+from launcher.formats.scope import MOST_TESTS, Budget, Scope, Value
 from launcher.formats.words import Piece, Text, Word, split, text_of
 
 DEEPEST = 60  # levels of commands within commands, and of functions that call functions
@@ -23,8 +26,11 @@ MOST_NOTES = 20
 MOST_VALUES = 64  # of a loop
 MOST_WORDS = 4000  # of a command
 TANGLED = "is no script that bash's grammar could be held against: not read"
+ASSUMED = "assumed: {} holds: nothing here tells it"
+SKIPPED = "behind `{}`: as this script stands, it does not run this"
 BRACED = ("concatenation", "word", "brace_expression")  # what braces may stand in
 BARE = "JSON without quotes around it: bash takes its own quotes away, and splits it at commas"
+_CHANGED = re.compile(r"\b([A-Za-z_]\w*)(?:\+?=|\+\+|--)")  # in a loop
 MOST_BRANCHES = 50  # of a decision that are looked at with what was set before it
 
 
@@ -38,6 +44,7 @@ class Command:
     line: int
     within: str = ""  # the function that it is in
     script: Text = ()  # that it reads from its standard input
+    notes: tuple[str, ...] = ()  # which tests of the script it hangs on
 
 
 class Script:
@@ -65,6 +72,7 @@ class Script:
         self.root, is_whole = parsed(source)
         self.notes += [] if is_whole else [TANGLED]
         self.words = Expansion(text, source, place, scope or Scope(), self.budget)
+        self.tests = Conditions(self.words, bare=depth == 0)
 
     @property
     def scope(self) -> Scope:
@@ -86,14 +94,14 @@ class Script:
         for name, (owner, body) in list(self.functions.items()):
             if name not in self.called and owner is self:
                 before, self.scope = self.scope, self.scope.copy()
-                self.scope.arguments, self.within = None, name
+                self.scope.arguments, self.within, self.tests.bare = None, name, False
                 yield from self._run(body, 0)
                 self.scope, self.within = before, ""
         if self.root.has_error and len(self.notes) < MOST_NOTES:
             self.notes.append(self._complaint())
 
     def _complaint(self) -> str:
-        node = _first_error(self.root)
+        node = tree.first_error(self.root)
         line = node.start_point.row + 1 if node else 1
         return f"line {line} is not what bash understands: read as far as it goes"
 
@@ -118,10 +126,10 @@ class Script:
                 yield from self._redirected(node, depth)
             case "if_statement" | "case_statement":
                 yield from self._branches(node, depth)
-            case "list" if _is_test(node):
-                before = self.scope.copy()
-                yield from self._all(node, depth, script)
-                self.scope.doubt(before)
+            case "list" if len(node.named_children) == 2:
+                yield from self._list(node, depth, script)
+            case "while_statement" | "c_style_for_statement":
+                yield from self._loop(node, depth, script)
             case "for_statement":
                 yield from self._for(node, depth)
             case "subshell" | "command_substitution" | "process_substitution":
@@ -138,24 +146,78 @@ class Script:
             yield from self._run(child, depth + 1, script)
 
     def _branches(self, node: Node, depth: int) -> Iterator[Command]:
-        """The first branch for what it sets; what only another sets counts, too."""
-        before, first = self.scope, self.scope.copy()
-        others: list[Scope] = []
-        self.scope, items = first, 0
-        for child in node.named_children:
-            items += child.type == "case_item"
-            is_other = child.type in ("elif_clause", "else_clause") or (
-                child.type == "case_item" and items > 1
-            )
-            if is_other and len(others) < MOST_BRANCHES:
+        """The branch that is taken. Where that is not known: the first that may be for what it
+        sets; what only another sets counts, too.
+        """
+        before, first = self.scope.copy(), self.scope
+        open_: list[Clause] = []
+        is_decided = False
+        for clause in self.tests.clauses(node):
+            if is_decided or clause.holds is False:
+                yield from self._skipped(clause.nodes, depth, clause.said)
+            else:
+                open_.append(clause)
+                is_decided = clause.holds is True
+        if not open_:
+            return
+        self.scope, others = first, []
+        for at, clause in enumerate(open_):
+            if 0 < at <= MOST_BRANCHES:
                 others.append(before.copy())
                 self.scope = others[-1]
-            yield from self._run(child, depth + 1)
+            if len(open_) > 1 or not is_decided:
+                self.scope.assuming = (*before.assuming, clause.said)
+            for child in clause.nodes:
+                yield from self._run(child, depth + 1)
+            self.scope.assuming = before.assuming
         for other in others:
             first.take(other, before)
-        if node.type == "if_statement" and not others:
+        if node.type == "if_statement" and not others and not is_decided:
             first.doubt(before)
+        if len(open_) > 1 or not is_decided:
+            first.assume(before, open_[0].said)
         self.scope = first
+
+    def _skipped(self, nodes: Sequence[Node], depth: int, test: str) -> Iterator[Command]:
+        """The commands of a branch that is not taken, which changes nothing of what follows."""
+        before, functions, self.scope = self.scope, {**self.functions}, self.scope.copy()
+        self.scope.skipped = self.scope.skipped or test
+        for node in nodes:
+            yield from self._run(node, depth + 1)
+        self.functions.update(functions)
+        self.scope = before
+
+    def _list(self, node: Node, depth: int, script: Text) -> Iterator[Command]:
+        """`A && B` and `A || B`."""
+        left, right = node.named_children
+        is_and = any(child.type == "&&" for child in node.children)
+        holds = self.tests.holds(left)
+        yield from self._run(left, depth + 1, script)
+        if holds is (not is_and):
+            yield from self._skipped([right], depth, self.tests.said(left))
+        elif holds is None and tree.is_test(left):
+            before, test = self.scope.copy(), self.tests.said(left)
+            self.scope.assuming = (*before.assuming, test if is_and else f"! {test}")
+            yield from self._run(right, depth + 1, script)
+            self.scope.assuming = before.assuming
+            self.scope.doubt(before)
+            self.scope.assume(before, test if is_and else f"! {test}")
+        else:
+            yield from self._run(right, depth + 1, script)
+
+    def _loop(self, node: Node, depth: int, script: Text) -> Iterator[Command]:
+        """The body of a loop is looked at once: what changes in it is not known to its tests."""
+        test = node.child_by_field_name("condition")
+        is_while = node.children[0].type == "while"
+        if is_while and test and self.tests.holds(test) is False:
+            yield from self._skipped(node.named_children, depth, self.tests.said(test))
+            return
+        before = self.tests.changing
+        self.tests.changing = before | {*_CHANGED.findall(self.words.raw(node))}
+        if "shift" in self.words.raw(node):
+            self.tests.changing |= {*"#@*123456789"}
+        yield from self._all(node, depth, script)
+        self.tests.changing = before
 
     def _for(self, node: Node, depth: int) -> Iterator[Command]:
         name = self.words.raw(node.child_by_field_name("variable"))
@@ -174,18 +236,18 @@ class Script:
 
     def _redirected(self, node: Node, depth: int) -> Iterator[Command]:
         body = node.child_by_field_name("body")
-        heredoc, target = _descendant(node, "heredoc_body"), ""
-        said = _descendant(node, "herestring_redirect")
-        for redirect in _redirects(node):
+        heredoc, target = tree.descendant(node, "heredoc_body"), ""
+        said = tree.descendant(node, "herestring_redirect")
+        for redirect in tree.redirects(node):
             destination = redirect.child_by_field_name("destination")
-            if destination and redirect.children and _writes(redirect):
+            if destination and redirect.children and tree.writes(redirect):
                 target = self.words.value(destination)
         script = self._heredoc(node, heredoc) if heredoc else ()
         if said and said.named_children:
             script = next(iter(self.words.expand(said.named_children[-1])), ())
         if script and target:
             self.files[target.rpartition("/")[2]] = script
-        elif script and body and _writes_file(self.words.raw(body)):
+        elif script and body and tree.writes_file(self.words.raw(body)):
             self.files[self.words.raw(body).split()[-1].rpartition("/")[2]] = script
         if body:
             yield from self._run(body, depth + 1, () if target else script)
@@ -196,7 +258,7 @@ class Script:
                         yield from self._run(other, depth + 1, script)
 
     def _heredoc(self, node: Node, body: Node) -> Text:
-        start = _descendant(node, "heredoc_start")
+        start = tree.descendant(node, "heredoc_start")
         if start and self.words.raw(start)[:1] in "'\"\\":
             return (self.words.piece(body.start_byte, body.end_byte),)
         return few([*self.words.document(body)])
@@ -221,8 +283,15 @@ class Script:
         if name_node is None:
             return
         name = self.words.raw(name_node).partition("[")[0]
+        outer, self.words.used = self.words.used, set()
         value = self._assigned(value_node)
-        if any(child.type == "+=" for child in node.children) or name_node.type == "subscript":
+        tests = self._hangs_on(self.words.used)
+        self.words.used |= outer
+        grows = name_node.type == "subscript" or any(one.type == "+=" for one in node.children)
+        if grows:
+            tests = (*self.scope.assumed.get(name, ()), *tests)
+        self.scope.assumed[name] = tuple(dict.fromkeys(tests))[:MOST_TESTS]
+        if grows:
             before = self.scope.variables.get(name, ())
             is_list = value_node is not None and value_node.type == "array"
             if is_list or name_node.type == "subscript":
@@ -233,6 +302,11 @@ class Script:
             self.scope.variables[name] = value
         if exports or self.scope.exports_all:
             self.scope.exported.add(name)
+
+    def _hangs_on(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The tests that are only taken to hold, and decide what some variables are."""
+        tests = (test for name in sorted(names) for test in self.scope.assumed.get(name, ()))
+        return tuple(dict.fromkeys(tests))
 
     def _assigned(self, node: Node | None) -> Value:
         if node is None:
@@ -249,6 +323,7 @@ class Script:
     def _command(self, node: Node, depth: int, script: Text) -> Iterator[Command]:
         before, assigned = self.scope, {}
         words: list[Word] = []
+        outer, self.words.used = self.words.used, set()
         for child in node.named_children:
             if child.type == "variable_assignment" and not words:
                 name = child.child_by_field_name("name")
@@ -268,10 +343,12 @@ class Script:
                 words += [word for text in self._expanded(part) for word in split(text)]
                 if len(words) > MOST_WORDS:
                     break
+        tests = self._hangs_on(self.words.used)
+        self.words.used |= outer
         if not words:
             before.variables |= {key: (word.pieces,) for key, word in assigned.items()}
             return
-        yield from self._called(node, words, assigned, depth, script)
+        yield from self._called(node, words, assigned, depth, script, tests)
 
     def _expanded(self, node: Node) -> Value:
         """A word with its braces: `{a,b}` is two, and JSON that nobody quoted loses its quotes."""
@@ -296,7 +373,13 @@ class Script:
                 yield from self._inside(child, depth)
 
     def _called(
-        self, node: Node, words: list[Word], assigned: dict[str, Word], depth: int, script: Text
+        self,
+        node: Node,
+        words: list[Word],
+        assigned: dict[str, Word],
+        depth: int,
+        script: Text,
+        tests: tuple[str, ...],
     ) -> Iterator[Command]:
         name = words[0].value
         match name:
@@ -313,7 +396,7 @@ class Script:
             case _ if name in self.functions and depth < DEEPEST:
                 yield from self._function(name, words[1:], assigned, depth)
             case _ if script or any(map(self.wanted, words)):
-                yield self._made(node, words, assigned, script)
+                yield replace(self._made(node, words, assigned, script), notes=self._notes(tests))
 
     def _set(self, words: Sequence[str]) -> None:
         if "-a" in words or any(re.fullmatch(r"-[a-z]*a[a-z]*", word) for word in words):
@@ -345,6 +428,15 @@ class Script:
         yield from owner._run(body, depth + 2)
         owner.within, owner.scope = outer, elsewhere
         self.scope.arguments = before
+
+    def _notes(self, tests: tuple[str, ...]) -> tuple[str, ...]:
+        """What is to be said of the branches that a command hangs on."""
+        skipped, told = self.scope.skipped, (*tests, *self._hangs_on(self.scope.exported))
+        tests = tuple(dict.fromkeys((*self.scope.assuming, *told)))
+        return (
+            *([SKIPPED.format(skipped)] if skipped else []),
+            *([ASSUMED.format(", ".join(f"`{one}`" for one in tests))] if tests else []),
+        )
 
     def _made(
         self, node: Node, words: list[Word], assigned: dict[str, Word], script: Text
@@ -390,44 +482,3 @@ def _joined(words: Sequence[Word]) -> Text:
     for at, word in enumerate(words):
         pieces += [*([Piece(" ")] if at else []), *word.pieces]
     return tuple(pieces)
-
-
-def _is_test(node: Node) -> bool:
-    """Whether a list begins with a test, `[ ... ] && A=1`: what follows may not be run."""
-    return bool(node.named_children) and node.named_children[0].type == "test_command"
-
-
-def _descendant(node: Node, kind: str) -> Node | None:
-    for child in node.named_children:
-        if child.type == kind:
-            return child
-        if child.type == "heredoc_redirect" and (found := _descendant(child, kind)):
-            return found
-    return None
-
-
-def _redirects(node: Node) -> Iterator[Node]:
-    for child in node.named_children:
-        if child.type == "file_redirect":
-            yield child
-        elif child.type == "heredoc_redirect":
-            yield from _redirects(child)
-
-
-def _writes(redirect: Node) -> bool:
-    return any(child.type in (">", ">>", ">|", "&>") for child in redirect.children)
-
-
-def _writes_file(command: str) -> bool:
-    return re.match(r"(?:sudo )?tee\b", command) is not None
-
-
-def _first_error(node: Node) -> Node | None:
-    """The first part that bash does not understand, however deep it is."""
-    left = [node]
-    while left:
-        node = left.pop()
-        if node.type == "ERROR" or node.is_missing:
-            return node
-        left += [child for child in reversed(node.children) if child.has_error]
-    return None

@@ -40,6 +40,15 @@ SWITCHES = frozenset(
     " no-healthcheck oom-kill-disable sig-proxy disable-content-trust q quiet replace no-hosts"
     " tls-verify".split()
 )
+# Options of theirs that no engine has: before them stands no image yet.
+OWN = frozenset(
+    "v volume e env env-file p publish name rm gpus network net ipc pid shm-size ulimit restart d"
+    " detach it i t ti interactive tty entrypoint mount cap-add cap-drop privileged u user w"
+    " workdir h hostname add-host security-opt runtime cpuset-cpus cpuset-mems memory m pull init"
+    " log-opt log-driver tmpfs stop-timeout health-cmd group-add expose read-only".split()
+)
+_GLUED = re.compile(r"-e[A-Za-z_]\w*=|-p\d+:\d|-v[/.$~]")
+_LIST = re.compile(r"\$\{\w+\[[@*]\][^{}]*\}|\$[@*]|\$\{[@*]\}")  # several words: no image
 OF_HOST = "the network of the host"
 
 
@@ -114,12 +123,12 @@ def _options(words: Sequence[Word], at: int) -> tuple[list[tuple[str, Word | Non
         name, equals, _ = text.lstrip("-").partition("=")
         if not _is_option(words[at]):
             pass  # whatever they are
-        elif equals:
-            options.append((name, rest_of(words[at], text.index("=") + 1)))
-        elif name in SWITCHES:
+        elif name in SWITCHES and not equals:
             options.append((name, None))
         elif not text.startswith("--") and len(name) > 1:  # -eA=b
             options.append((name[0], rest_of(words[at], 2)))
+        elif equals:
+            options.append((name, rest_of(words[at], text.index("=") + 1)))
         else:
             at += 1
             options.append((name, words[at] if at < len(words) else None))
@@ -133,8 +142,14 @@ def _is_option(word: Word) -> bool:
 
 def _are_options(words: Sequence[Word], at: int) -> bool:
     """Whether a word that comes from outside is more options, and no image: that comes later."""
+    if words[at].known or at + 1 == len(words):
+        return False
+    after = words[at + 1].value
+    is_own = after.startswith("-") and after.lstrip("-").partition("=")[0] in OWN
+    is_own = is_own or _GLUED.match(after) is not None or _are_options(words, at + 1)
+    is_list = _LIST.fullmatch(words[at].value) is not None and not after.startswith("-")
     later = (word.value for word in words[at + 1 :] if word.known)
-    return not words[at].known and any(starts(one) or TAG.search(one) for one in later)
+    return is_own or is_list or any(starts(one) or TAG.search(one) for one in later)
 
 
 def engine_of(image: str) -> str:

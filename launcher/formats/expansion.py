@@ -146,7 +146,7 @@ class Expansion:
                 yield self.piece(start, slash + 2)
                 start = slash + 2
 
-    def _lookup(self, name: str) -> Value | None:
+    def lookup(self, name: str) -> Value | None:
         """The value of a variable or argument; None where it comes from outside."""
         self.used.add(name)
         arguments = self.scope.arguments
@@ -161,7 +161,7 @@ class Expansion:
         return self.scope.variables.get(name)
 
     def _variable(self, node: Node, name: str, *, quoted: bool) -> Value:
-        value = self._lookup(name)
+        value = self.lookup(name)
         if value is None:
             return self._outside(node)
         if name in ("@", "*"):
@@ -186,7 +186,7 @@ class Expansion:
         return self._outside(node) if number is None else ((Piece(str(number)),),)
 
     def _number(self, name: str) -> str | None:
-        value = self._lookup(name)
+        value = self.lookup(name)
         return text_of(value[0]) if value else None
 
     def _parameter(self, node: Node, *, quoted: bool) -> Value:
@@ -196,7 +196,7 @@ class Expansion:
         if not found:
             return self._outside(node)
         sign, name, index = found.groups()
-        rest, value = inner[found.end() :], self._lookup(found[2])
+        rest, value = inner[found.end() :], self.lookup(found[2])
         if sign == "#" and not rest:
             size = (
                 None

@@ -194,9 +194,11 @@ def of_command(command: Command, script: Script, form: str) -> Iterator[Launch]:
     found = of_words(words, command.env, form)
     if found:
         hidden = shell | dict(found.hidden)
-        yield replace(found, hidden=hidden, line=command.line, name=found.name or command.within)
+        made = replace(found, hidden=hidden, line=command.line, name=found.name or command.within)
+        yield made.noting(*command.notes)
         return
-    yield from _nested(words, command, script, form)
+    for inner in _nested(words, command, script, form):
+        yield inner.noting(*command.notes)
 
 
 def _nested(words: Sequence[Word], command: Command, script: Script, form: str) -> Iterator[Launch]:

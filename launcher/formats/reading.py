@@ -260,11 +260,18 @@ def _of_file(body: Text, text: str, notes: Notes, depth: int) -> Iterator[Launch
         yield _elsewhere(launch, offset, text.count("\n", 0, start))
 
 
+# What may stand before a script that is run: `exec env A=1 bash -e run.sh`.
+_STARTS = re.compile(
+    rf"(?:.*/)?(?:{'|'.join(launches.SHELLS)})|-.*|\w+=.*"
+    r"|exec|command|env|nohup|nice|setsid|sudo|time|srun|sbatch|source|\."
+)
+
+
 def _run_elsewhere(text: str) -> Iterator[str]:
     """The scripts that a text without a launch runs."""
     for command in Script(text).commands():
-        words = [word.value for word in command.words[:2]]
-        script = words[-1] if words[0].rpartition("/")[2] in launches.SHELLS else words[0]
+        words = (word.value for word in command.words)
+        script = next((word for word in words if not _STARTS.fullmatch(word)), "")
         if script.endswith((".sh", ".bash", ".sbatch")):
             yield f"{script} is run, and not read"
 

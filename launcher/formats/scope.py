@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from launcher.formats.words import Piece, Text, text_of
 
 MOST_STEPS = 40_000  # parts of scripts that are looked at
 MOST_MADE = 1 << 20  # characters that variables may make of a script
+MOST_TESTS = 4  # that one variable hangs on
 Value = tuple[Text, ...]  # of an array; a variable has one
 
 
@@ -19,10 +20,19 @@ class Scope:
     exported: set[str] = field(default_factory=set)
     exports_all: bool = False
     arguments: Value | None = None  # None: from outside
+    # variables that tests decided that are only taken to hold, and the tests
+    assumed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    assuming: tuple[str, ...] = ()  # such tests, of the branches that are being read
+    skipped: str = ""  # a test of a branch that is being read, and is not taken
 
     def copy(self) -> Scope:
         """Another that what follows does not change."""
-        return Scope(dict(self.variables), set(self.exported), self.exports_all, self.arguments)
+        return replace(
+            self,
+            variables=dict(self.variables),
+            exported=set(self.exported),
+            assumed=dict(self.assumed),
+        )
 
     def take(self, other: Scope, before: Scope) -> None:
         """What another branch set since `before`, and this one did not."""
@@ -31,6 +41,14 @@ class Scope:
             if value != was and self.variables.get(name) == was:
                 self.variables[name] = value
         self.exported |= other.exported
+
+    def assume(self, before: Scope, test: str) -> None:
+        """What is known since `before` hangs on a test that is taken to hold."""
+        for name, value in self.variables.items():
+            is_known = all(piece.known for text in value for piece in text)
+            if is_known and value != before.variables.get(name):
+                told = (*self.assumed.get(name, ()), test)
+                self.assumed[name] = tuple(dict.fromkeys(told))[:MOST_TESTS]
 
     def doubt(self, before: Scope) -> None:
         """What was something else `before` a test that may be false is from outside; a list of

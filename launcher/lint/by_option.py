@@ -14,6 +14,8 @@ from launcher.engines.match import Case
 from launcher.engines.options import Given, Release
 from launcher.lint.concerns import Concern, guesses, of_issue
 
+BY_NAME = frozenset(("unread", "nccl-name"))  # conditions that no value changes
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -32,7 +34,8 @@ class Seen:
         rests = {*when.names, *when.traits, *when.without}
         if self.part and (issue.test or rests - {*given}):
             return False
-        is_by_presence = not (rests or issue.test or issue.bounds or "{value}" in issue.what)
+        tests_value = issue.test and issue.test not in BY_NAME
+        is_by_presence = not (rests or tests_value or issue.bounds or "{value}" in issue.what)
         blamed = set() if is_by_presence else {*issue.blames}
         return not rests & (self.open | self.absent) and not blamed & self.open
 

@@ -63,6 +63,9 @@ TELLING = (
     "SAFETENSORS_",
 )
 
+# A model in the cache of a hub, within a command: `$(ls -d .../models--OWNER--NAME/snapshots/*/)`.
+_FOLDER = re.compile(r"\bmodels--([\w.-]+?)--([\w.-]+)")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -296,7 +299,7 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
     path = values.get(named("model_path"), "")
     called, how = _called(launch, target.model, path, values.get(named("served_model_name"), ""))
     model = traits.of(target.model, called or path)
-    taken = f"{path} is taken for {called}, {how}" if called else model.note
+    taken = f"{path or 'its model'} is taken for {called}, {how}" if called else model.note
     is_shared = named("enable_dp_attention") in values
     replicas = 1 if is_shared else count(named("dp_size"))
     ranks = count(named("tp_size")) * count(named("pp_size")) * replicas
@@ -324,12 +327,16 @@ def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Rel
 
 def _called(launch: Launch, model: Model, path: str, names: str) -> tuple[str, str]:
     """The known model that a checkpoint is, and how that is known, where its own path says nothing
-    and nobody read its config.json: what is mounted there, else the name under which it is served;
-    "" for all others.
+    and nobody read its config.json: what is mounted there, the one folder of a hub that its own
+    text names, else the name under which it is served; "" for all others, and for a command that
+    has no checkpoint: an engine has one of its own for that.
     """
-    if model != Model() or models.is_id(path) or models.by_name(path) or not path:
+    folders = {*_FOLDER.findall(path)} if path.startswith(("$(", "`")) else set()
+    told = [("/".join(one), "whose folder it looks up") for one in folders if len(folders) == 1]
+    is_named = models.is_id(path) or (models.by_name(path) and not told)
+    if model != Model() or is_named or not (path or not launch.program):
         return "", ""
-    told = [(launch.mounted(path), "which is mounted there")]
+    told += [(launch.mounted(path), "which is mounted there")]
     told += [(name, "as it is served") for name in names.split()]
     return next(((name, how) for name, how in told if models.by_name(name)), ("", ""))
 

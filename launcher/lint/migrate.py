@@ -33,8 +33,8 @@ def profile(judged: Judged, place: str) -> tuple[str, tuple[str, ...]]:
     """TOML that says what a launch says, changed where its release refuses it or it breaks there,
     and a line for each change, and for each word that has no place in it.
 
-    Keys are left out, with the place where they go. Raises UserError where a value comes from
-    outside, or no command can be written.
+    Keys are left out, and variables that it hands on, with the place where they go. Raises
+    UserError where a value comes from outside, or no command can be written.
     """
     launch, target = judged.launch, judged.target
     if outside := _outside(launch, judged):
@@ -51,7 +51,9 @@ def profile(judged: Judged, place: str) -> tuple[str, tuple[str, ...]]:
     env = {
         name: text
         for name, text in found.launch.env.items()
-        if not SECRET_VARIABLE.search(name) and not _holds_key(text, judged)
+        if not SECRET_VARIABLE.search(name)
+        and not _holds_key(text, judged)
+        and not _is_handed_on(name, found.launch)
     }
     secrets += [_of_variable(name) for name in found.launch.env if name not in env]
     _require_profile(flags, env, launch.engine)
@@ -101,8 +103,18 @@ def _outside(launch: Launch, judged: Judged) -> list[str]:
     }
     words = [word for word in launch.arguments if word.value.partition("=")[2] not in secret]
     words = [word for word in words if word.value not in secret]
-    words += [word for name, word in launch.variables.items() if not SECRET_VARIABLE.search(name)]
+    words += [
+        word
+        for name, word in launch.variables.items()
+        if not SECRET_VARIABLE.search(name) and not _is_handed_on(name, launch)
+    ]
     return [piece.text for word in words for piece in word.pieces if not piece.known]
+
+
+def _is_handed_on(name: str, launch: Launch) -> bool:
+    """Whether a variable is that of whoever starts it, by its own name: `docker run -e HF_HOME`."""
+    word = launch.variables[name]
+    return not word.known and word.value in (f"${name}", f"${{{name}}}")
 
 
 def _holds_key(text: str, judged: Judged) -> bool:

@@ -504,6 +504,10 @@ def test_what_stands_in_another_file_is_said(text: str, notes: tuple[str, ...]) 
         ("server_args=ServerArgs(model_path='m', tp_size=8)", "ServerArgs("),
         ("bash /opt/start.sh m 8000\n", "/opt/start.sh is run, and not read"),
         ("./start-glm.sh\n", "./start-glm.sh is run, and not read"),
+        ('R=a\nexec bash "$R/serve.sh"\n', "a/serve.sh is run, and not read"),
+        ("exec env A=1 bash -e ./x.sh 1\n", "./x.sh is run, and not read"),
+        ("sudo nohup ./x.sh &\n", "./x.sh is run, and not read"),
+        ("srun --nodes=2 x.sh\n", "x.sh is run, and not read"),
         ("services: {a: {command: [sglang, serve\n", "it is no valid YAML"),
     ],
 )

@@ -692,6 +692,28 @@ def test_what_is_no_profile_is_said(world: World, text: str, status: int, says: 
     assert says in said.stderr
 
 
+@pytest.mark.parametrize("given", ["-e MY_FOLDER", '-e MY_FOLDER="$MY_FOLDER"', "--env MY_FOLDER"])
+def test_a_variable_that_is_handed_on_is_left_out_of_a_profile(world: World, given: str) -> None:
+    text = f"docker run {given} -e B=1 vllm/vllm-openai:v0.33.0 a/m --host 127.0.0.1\n"
+    (world.folder / "run.sh").write_text(text)
+
+    said = world.run("lint", "run.sh", "--profile", *SM120)
+
+    assert said.returncode == 0
+    assert "# MY_FOLDER is left out: export it where `up` is started\n" in said.stdout
+    assert 'B = "1"' in said.stdout
+
+
+def test_another_variable_is_not_what_is_handed_on(world: World) -> None:
+    text = "docker run -e A=$B vllm/vllm-openai:v0.33.0 a/m --host 127.0.0.1\n"
+    (world.folder / "run.sh").write_text(text)
+
+    said = world.run("lint", "run.sh", "--profile", *SM120)
+
+    assert (said.returncode, said.stdout) == (78, "")
+    assert "values come from outside: $B" in said.stderr
+
+
 def test_of_too_many_launches_none_is_changed() -> None:
     text = f"sglang serve --model-path nvidia/GLM-5.2-NVFP4 {FUSION} &\n"
     made = fixed("".join(f"A={n} {text}" for n in range(40)), TARGET)

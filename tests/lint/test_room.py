@@ -41,7 +41,7 @@ def of_room(words: str, aim: Target) -> list[str]:
 
 
 def about_room(whys: Iterable[str]) -> list[str]:
-    return [why for why in whys if "the weights" in why or "slots for states" in why]
+    return [why for why in whys if "the weights" in why or "slots for the state" in why]
 
 
 def entries(words: str, aim: Target) -> tuple[Entry, ...]:
@@ -290,3 +290,15 @@ def test_one_that_has_room_stays_as_it_is() -> None:
     fix = fixed(LONG, Target("0.33.0", "sm100", "b200", engine="vllm"))
 
     assert [change.old for change in fix.changes] == ["--swap-space 16"]
+
+
+def test_too_few_slots_are_told_as_what_a_request_needs() -> None:
+    text = (
+        "sglang serve --model-path nvidia/GLM-5.3-Flash-NVFP4 --tp-size 4 --host 127.0.0.1"
+        " --max-mamba-cache-size 4 --max-running-requests 8\n"
+    )
+    [judged] = judge(text, Target("0.5.23", "sm120", "rtx-pro-6000")).launches
+    [entries] = judged.releases.values()
+
+    said = "; ".join(concern.why for entry in entries for concern in entry.concerns)
+    assert "4 slots for the state of linear attention are too few: one request needs 5" in said

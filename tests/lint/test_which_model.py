@@ -68,6 +68,43 @@ def test_a_name_of_nothing_says_nothing(name: str) -> None:
     assert any("model unknown" in note for note in told)
 
 
+def noted(text: str) -> tuple[str, ...]:
+    """What is said of the one launch of a text."""
+    [launch] = judge(text, Target("0.32.0", "sm120", "rtx-pro-6000")).launches
+    return launch.notes
+
+
+@pytest.mark.parametrize("key", ["served-model-name", "served_model_name"])
+def test_a_table_without_a_model_is_of_the_one_that_it_is_served_as(key: str) -> None:
+    said = noted(f"{key}: nvidia/GLM-5.2-NVFP4\ntensor-parallel-size: 8\nmax-num-seqs: 16\n")
+
+    assert "its model is taken for nvidia/GLM-5.2-NVFP4, as it is served" in said
+    assert not any("model unknown" in note for note in said)
+
+
+def test_a_command_without_a_model_is_of_none() -> None:
+    said = noted("vllm serve --served-model-name nvidia/GLM-5.2-NVFP4 --tensor-parallel-size 8\n")
+
+    assert not any("taken for" in note for note in said)
+
+
+HUB = "/c/hub/models--LibertAIDAI--GLM-5.3-Flash-NVFP4"
+
+
+@pytest.mark.parametrize("lookup", [f"$(ls -d {HUB}/snapshots/*/ | head -1)", f"`ls -d {HUB}/s*`"])
+def test_a_folder_that_a_script_looks_up_tells_the_checkpoint(lookup: str) -> None:
+    said = noted(f'M={lookup}\nvllm serve "$M" --tensor-parallel-size 2\n')
+
+    [taken] = [note for note in said if "taken for" in note]
+    assert taken.endswith("taken for LibertAIDAI/GLM-5.3-Flash-NVFP4, whose folder it looks up")
+
+
+def test_one_of_two_folders_is_not_chosen() -> None:
+    lookup = f"$(ls -d {HUB} /c/models--zai-org--GLM-5.3-Flash | head -1)"
+
+    assert not any("taken for" in note for note in noted(f'vllm serve "{lookup}" -tp 2\n'))
+
+
 SERVE = (
     "python3 -m sglang.launch_server --model-path /model --tp-size 4 --dsa-decode-backend trtllm"
 )
