@@ -49,6 +49,6 @@ def test_a_name_that_is_read_is_left_alone(engine: str, name: str, way: str) -> 
     assert verdict(engine, name, way) is Verdict.FINE
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_conditions_of_the_name_exist(name: str) -> None:
     assert name in CONDITIONS
