@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 from rig.warm import Warm, can_be
 
+from launcher.config import layers
 from launcher.errors import UserError
 from launcher.operate import control
 from launcher.paths import home
@@ -378,9 +379,10 @@ STUB_FAULTS = "{self.faults_file}"
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A world that is empty again when the test is over."""
-    made = World(tmp_path)
+    made, before = World(tmp_path), {*layers.HOST.glob("*")}
     yield made
     end(made)
+    assert not (fresh := {*layers.HOST.glob("*")} - before), f"this host has profiles now: {fresh}"
 
 
 def end(made: World) -> None:

@@ -174,7 +174,7 @@ def test_a_profile(kind: str, tmp_path: Path) -> None:
     is_linear(validated, PROFILES[kind], 225)
     full, more = cost(validated, PROFILES[kind](900)), cost(validated, PROFILES[kind](20_000))
 
-    assert more <= 2 * full + 0.5, "what is longer than any profile is refused"
+    assert more <= 2 * full + 1, "what is longer than any profile is refused"
 
 
 def test_which_option_somebody_meant_is_asked_of_words_that_may_be_one() -> None:

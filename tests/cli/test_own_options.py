@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from conftest import World
 
-from launcher.cli import every_command
+from launcher.cli import cli, every_command
+from launcher.config import layers
 from launcher.engines.engine import NAMES, dialect
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
@@ -74,7 +77,6 @@ def test_the_law_finds_what_it_is_for(words: str, said: str, found: list[str]) -
 @pytest.mark.parametrize(
     "words",
     [
-        "init mine --extends 8xpro6000",
         "init open --extends 8xpro6000 --host 0.0.0.0",
         "up -p 8xpro6000",
         "warm 8xpro6000",
@@ -98,6 +100,19 @@ def test_the_law_finds_what_it_is_for(words: str, said: str, found: list[str]) -
 def test_no_command_names_an_option_that_it_lacks(words: str, world: World) -> None:
     said = world.run(*words.split())
 
+    assert [*strange(words, said.stderr)] == [], said.stderr
+
+
+def test_init_names_no_option_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It writes, as root below /etc: here into a folder of the test's own."""
+    monkeypatch.setattr(layers, "HOST", tmp_path / "etc")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    words = "init mine --extends 8xpro6000"
+    said = CliRunner().invoke(cli, words.split())
+
+    assert said.exit_code == 0, said.output
     assert [*strange(words, said.stderr)] == [], said.stderr
 
 
