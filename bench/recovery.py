@@ -1,12 +1,13 @@
 """From a fault to serving again: glm5-serve, systemd with Restart=always, and supervisord over the
 same command.
 
-The real SGLang or vLLM on the CPU (`make engine`), one keeper at a time. Two faults: a rank is killed, a
-rank is stopped (SIGSTOP: it lives, and does nothing). Three moments after each: the last process of
-the old server is gone, the new one is launched, and a token comes out again. A start takes a quarter of a minute here and
-minutes with real weights, for every keeper the same: the launch is the keeper's own part, less what the
-kernel takes to free the old processes' memory. Aim: ours within 0.2 s of a death; its policy has no pause here. Only ours is expected to find a hang; the
-others are watched for HANG seconds.
+The real SGLang or vLLM on the CPU (`make engine`), one keeper at a time. Two faults: a rank is
+killed, a rank is stopped (SIGSTOP: it lives, and does nothing). Three moments after each: the last
+process of the old server is gone, the new one is launched, and a token comes out again. A start
+takes a quarter of a minute here and minutes with real weights, for every keeper the same: the
+launch is the keeper's own part, less what the kernel takes to free the old processes' memory. Aim:
+ours within 0.2 s of a death; its policy has no pause here. Only ours is expected to find a hang;
+the others are watched for HANG seconds.
 
 usage: [ENGINE=vllm] bench/recovery.py [KILLS [HANG]]     root is needed for systemd
 """

@@ -456,3 +456,13 @@ def test_why_the_unit_does_not_look_there_is_the_reason_that_it_is(
             f"`install -D -m 644 {folder}/p.toml /else/etc/glm5-serve/profiles/p.toml`"
         )
         (folder / "p.toml").unlink()
+
+
+def test_who_is_not_root_is_told_of_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/ is the root where none is named, and nobody but root may write there."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    told = CliRunner().invoke(cli, ["systemd", "install", "-p", "nosuch"]).exception
+
+    assert isinstance(told, UserError)
+    assert "nosuch" in told.what
+    assert "--root" not in told.what
