@@ -460,7 +460,7 @@ def test_why_the_unit_does_not_look_there_is_the_reason_that_it_is(
 
 def test_who_is_not_root_is_told_of_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """/ is the root where none is named, and nobody but root may write there."""
-    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "access", lambda _, mode, **__: not mode & os.W_OK)
     told = CliRunner().invoke(cli, ["systemd", "install", "-p", "nosuch"]).exception
 
     assert isinstance(told, UserError)
