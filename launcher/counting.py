@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LARGEST = 10**18 - 1  # of any number that somebody means
 
 
@@ -21,3 +23,14 @@ def of(count: int, noun: str, many: str = "") -> str:
 def rate(value: float) -> str:
     """`87.9`, `2,240`: three digits of it, or all before the point, and never a power of ten."""
     return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Numbers in short: "0-3, 6"."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

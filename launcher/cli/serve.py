@@ -98,19 +98,19 @@ def status(profile: str | None, as_json: bool) -> int:
     Without a name, and with more than one, all are listed.
     """
     from launcher.operate import control, identity
-    from launcher.output import plan
+    from launcher.output import status as screens
     from launcher.statedir.home import listed, state_home
 
     home = state_home(os.environ)
     found = control.meant(home, profile) if profile else control.candidates(home)
     if len(found) > 1:
         every = control.status_of_all(home, found if profile else listed(home))
-        plan.status_of_all(every, as_json=as_json)
+        screens.status_of_all(every, as_json=as_json)
         return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
     seen = control.status(identity.become_owner(control.select_instance(home, profile)))
-    plan.status(seen, as_json=as_json)
+    screens.status(seen, as_json=as_json)
     if not as_json:
-        plan.next_step(seen)
+        screens.next_step(seen)
     return Exit.FINE if seen.state == "ready" else Exit.NO
 
 
@@ -206,7 +206,7 @@ def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
 
     What is not up is started where it is named, and else stays as it is.
     """
-    from launcher.operate import control, identity, rolling_restart, running
+    from launcher.operate import control, identity, restart, rolling_restart
     from launcher.statedir.home import state_home
 
     tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
@@ -218,7 +218,7 @@ def restart(profile: str | None, rolling: bool, as_json: bool) -> int:
     entered = [identity.enter(one, writing=True) for one in found]
     if rolling:
         return rolling_restart.restart(entered, os.environ, tell, screen(as_json))
-    return running.restart(entered[0], os.environ, tell, screen(as_json), named=profile is not None)
+    return restart.restart(entered[0], os.environ, tell, screen(as_json), named=profile is not None)
 
 
 COMMANDS: tuple[click.Command, ...] = (up, warm, status, logs, down, restart)

@@ -11,6 +11,7 @@ from launcher.errors import Exit, UserError
 from launcher.gateway.instances import gateway_of
 from launcher.gateway.workers import routed
 from launcher.operate import gateway, running
+from launcher.operate.restart import restart as restart_one
 from launcher.operate.up import Screen
 from launcher.plan.plan import Plan
 from launcher.statedir.folder import StateDir
@@ -41,7 +42,7 @@ def restart(
             done = f"{at} of {len(instances)} were restarted" if at else "nothing was restarted"
             raise UserError(f"{refusal.what}; {done}", fix=refusal.fix, status=Exit.NO) from None
         tell(f"{one.name}: {at + 1} of {len(instances)}")
-        if status := running.restart(one, environ, tell, screen, named=True):
+        if status := restart_one(one, environ, tell, screen, named=True):
             tell(f"{one.name} did not come back; {_names(others)} serve on")
             return status
     _require_served(name, instances)

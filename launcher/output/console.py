@@ -187,6 +187,14 @@ def columns(
         console.print(table)
 
 
+def table_of(*columns: str) -> Table:
+    """A table without lines."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for at, column in enumerate(columns):  # the first is to be copied
+        table.add_column(column, overflow="fold", no_wrap=not at)
+    return table
+
+
 def table_or_blocks(
     console: Console, table: Table, blocks: Iterable[tuple[Text, Iterable[str]]]
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from launcher import folding
 from launcher.operate.gateway import Replica
-from launcher.output import plan
+from launcher.output import status as screens
 from launcher.statedir.schema import SCHEMA
 from launcher.statedir.state import StateRecord
 
@@ -21,13 +21,13 @@ def status(seen: StateRecord, behind: Sequence[Replica], *, as_json: bool) -> No
         told = {"gateway": seen.to_json(), "workers": [one.to_json() for one in behind]}
         print(json.dumps({"schema": SCHEMA, **told}, indent=1))
         return
-    from launcher.output.console import console, table_or_blocks, words
+    from launcher.output.console import console, table_of, table_or_blocks, words
 
-    plan.status(seen, as_json=False)
+    screens.status(seen, as_json=False)
     if not behind:
         folding.tell(f'  nobody is behind it: a profile says `gateway = "{seen.profile}"`')
         return
-    table = plan.table_of("worker", "state", "gateway", "running", "url")
+    table = table_of("worker", "state", "gateway", "running", "url")
     blocks = []
     for one in behind:
         how = one.gateway or "unknown"

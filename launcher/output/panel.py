@@ -6,8 +6,8 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 
+from launcher import counting
 from launcher.capacity.memory import GIB
-from launcher.doctor.checks.judging import ranges
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.figures import SINCE_START, First
 from launcher.operate.holders import Holder, is_free
@@ -156,7 +156,7 @@ def _held(seen: Gpus) -> Iterator[Line]:
     for gpu in seen.gpus:
         by_holder.setdefault(_holder(gpu, seen.holders.get(gpu.index, ())), []).append(gpu.index)
     for number, (holder, indexes) in enumerate(by_holder.items()):
-        yield ((f"{'' if number else 'GPU '}{ranges(indexes)}: ", "dim"), holder)
+        yield ((f"{'' if number else 'GPU '}{counting.ranges(indexes)}: ", "dim"), holder)
 
 
 def _holder(gpu: GpuReading, holders: Sequence[Holder]) -> Part:

@@ -14,7 +14,7 @@ from launcher.config.shown import Shown
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.lint.notes import STOPS
-from launcher.output.plan import SCHEMA, table_of
+from launcher.output.plan import SCHEMA
 from launcher.plan.plan import Plan
 from launcher.printable import cut
 
@@ -32,7 +32,7 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
         told = [one.to_json() for one in rows]
         print(json.dumps({"schema": SCHEMA, "profiles": told}, indent=1))
         return
-    from launcher.output.console import console, row, table_or_blocks, words
+    from launcher.output.console import console, row, table_of, table_or_blocks, words
 
     wanted = rows if every else _of_interest(rows)
     shown = sorted(wanted, key=lambda one: (not one.default, not one.fits))

@@ -40,6 +40,32 @@ def test_asking_for_help_imports_nothing_heavy(words: str) -> None:
     assert HEAVY & set(said.rpartition("LOADED")[2].split()) == set()
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["status", "status cpu", "down cpu", "logs cpu", "events cpu", "smoke cpu", "top --once"],
+)
+def test_what_looks_at_a_server_reads_neither_profiles_nor_checks(words: str, world: World) -> None:
+    """Scripts and people ask again and again: it takes a fifth of what a plan takes."""
+    heavy = ("pydantic", "launcher.config.profile", "launcher.doctor", "launcher.formats.writers")
+    code = (
+        "import sys\nfrom launcher.cli import cli\n"
+        f"try: cli.main({words.split()!r}, standalone_mode=False)\n"
+        "except (SystemExit, Exception): pass\nprint('LOADED', *sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env=world.environ,
+    ).stdout
+
+    loaded = said.rpartition("LOADED")[2].split()
+    assert "launcher.operate.control" in loaded
+    assert [name for name in loaded if name.startswith(heavy)] == []
+
+
 def test_the_supervisor_stays_small() -> None:
     code = "import sys, launcher.supervise\nprint(*sys.modules)"
     loaded = subprocess.run(

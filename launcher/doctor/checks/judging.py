@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from launcher import counting
 from launcher.host.facts import Fact, Function, Gpu, Host, UnobservedError
 from launcher.knowledge.gpus import BLACKWELL, arch
 from launcher.plan.findings import Severity
@@ -156,18 +157,7 @@ def _named(group: Sequence[Gpu]) -> str:
     if len(group) == 1:
         bdf = group[0].bdf
         return f"GPU {group[0].index}" + (f" ({bdf.get()})" if bdf.known else "")
-    return f"GPUs {ranges([gpu.index for gpu in group])}"
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Numbers in short: "0-3, 6"."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"GPUs {counting.ranges([gpu.index for gpu in group])}"
 
 
 def sample(names: Sequence[str], most: int = 4) -> str:
