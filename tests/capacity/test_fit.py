@@ -579,7 +579,7 @@ def test_sizes_are_of_the_gpus_that_are_named_above_them(
     said = world.run("fit", "-p", "8xpro6000", "--facts", path)
 
     assert said.returncode == 1
-    assert f"the host has 8x {name}, and profile 8xpro6000 is for sm120" in said.stdout
+    assert f"profile 8xpro6000 is for sm120, and not for 8x {name}" in said.stdout
     assert "RTX PRO 6000 Blackwell, sm120, SGLang 0.5.23: 8 x 95.6 GiB" in said.stdout
     assert "180.0" not in said.stdout
 
