@@ -20,6 +20,7 @@ from launcher.config.composed import Composed
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
+from launcher.doctor.neighbours import JUDGED, require_apart
 from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import following, guarded, ownership
@@ -28,6 +29,7 @@ from launcher.gateway import NAME as GATEWAY
 from launcher.gateway.instances import plan_of
 from launcher.host.facts import Engine
 from launcher.lint.notes import noted
+from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.wishes import NOW, WISHES
@@ -96,6 +98,9 @@ def up(
     except UserError:
         instance.abandon(claim)
         raise
+    for found in findings:
+        if found.id in JUDGED and found.severity is Severity.WARN:
+            folding.tell(f"note: {found.evidence}", sys.stderr)
     plan = replace(plan, suspects=suspects(plan, findings))
     return started(plan, instance, claim, screen, detach=detach)
 
@@ -124,10 +129,11 @@ def claimed(instance: StateDir) -> Claim:
 
 def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, detach: bool) -> int:
     """Supervise a plan; detached, the status once it is ready, or is not to be. Raises UserError
-    where the state folder takes nothing.
+    where the state folder takes nothing, or another server of ours takes what it wants.
     """
     try:
         instance.write(instance.plan, to_json(plan))
+        require_apart(plan, instance)
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:

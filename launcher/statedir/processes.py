@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.statedir.state import LauncherRecord
+
+PROGRAM = b"launcher.supervise"  # the module that a launcher runs
 
 
 def boot_id() -> str:
@@ -45,6 +48,21 @@ def is_launcher(pid: int) -> bool:
             for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         )
     return False
+
+
+def launchers() -> Iterator[tuple[int, int, Path]]:
+    """Every launcher that this user sees, whoever's: its pid, its user, and the folder that it
+    serves from by its own word.
+    """
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            folder = os.fsdecode(words[words.index(PROGRAM) + 1])
+            pid = int(entry.name)
+            if (uid := _uid(pid)) is not None and folder.startswith("/"):
+                yield pid, uid, Path(folder)
 
 
 def has_program(pid: int) -> bool:
