@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from launcher.errors import Exit, UserError
 from launcher.files.ownership import user
+from launcher.files.reading import kind
 from launcher.gateway.manifest import FILE as GATEWAY
 from launcher.redact.keys import remove_key
 from launcher.redact.secrets import hide_data
@@ -149,8 +151,9 @@ def status(instance: StateDir) -> StateRecord:
         return replace(seen, state="unknown", reason=theirs)
     if not instance.is_held() and has_launcher(instance):
         reason = (
-            f"its state folder was removed; its launcher (pid {namelock.holder(instance.folder)})"
-            f" goes on: `glm5-serve down --profile {instance.name}` stops it"
+            f"its state folder {_lost(instance.folder)}; its launcher (pid"
+            f" {namelock.holder(instance.folder)}) goes on: `glm5-serve down --profile"
+            f" {instance.name}` stops it"
         )
         return StateRecord(instance.name, "unknown", reason=reason, parts=BARE)
     pids = seen.pids
@@ -163,6 +166,15 @@ def status(instance: StateDir) -> StateRecord:
         seen = replace(seen, reason=reason)
     shown = hide_data(told := seen.to_json())
     return seen if shown == told else replace(StateRecord.from_json(shown), odd=seen.odd)
+
+
+def _lost(folder: Path) -> str:
+    """What became of the folder of a launcher that holds no lock there any more."""
+    try:
+        mode = folder.lstat().st_mode
+    except OSError:
+        return "was removed"
+    return "is another one now" if stat.S_ISDIR(mode) else f"is {kind(mode)} now"
 
 
 def is_to_stop(instance: StateDir) -> bool:

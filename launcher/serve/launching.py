@@ -31,12 +31,13 @@ from launcher.serve.session import ProcessTree
 
 LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
 FREED_WITHIN, FREED_EVERY = 3.0, 0.1  # seconds for a port to be free, and between two looks at it
-# What this host lacks for a launch, and may have again, its address included: no server's fault,
-# and no death.
+# What this host lacks for a launch, and may have again, its address included, and the state folder
+# where something else lies in its place: no server's fault, and no death.
 SHORT = frozenset(
     getattr(errno, name)
     for name in (
-        "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE"
+        "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE ENOTDIR"
+        " EEXIST"
     ).split()
 )
 

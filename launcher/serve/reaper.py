@@ -388,7 +388,17 @@ def main() -> None:
         memory.remove()
         for path in unwanted:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                remove(path)
+
+
+def remove(path: str) -> None:
+    """Remove a file, but none of another folder that a symlink leads to by now. Raises OSError."""
+    folder, name = os.path.split(path)
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.unlink(name, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def join(group: str) -> None:

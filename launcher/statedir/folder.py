@@ -93,7 +93,7 @@ class StateDir:
         """
         older = sorted(self.folder.glob("stacks-*.txt"), key=lambda path: path.lstat().st_mtime)
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
-            path.unlink(missing_ok=True)
+            guarded.remove(path)
 
     def claim(self) -> Claim:
         """Become the one launcher of this profile: descriptors to be kept for life.
