@@ -10,6 +10,7 @@ from pathlib import Path
 
 from launcher.errors import UserError, in_words
 from launcher.files import places
+from launcher.paths import require_readable
 from launcher.statedir import namelock
 from launcher.statedir.folder import NAME, StateDir
 from launcher.statedir.lock import OURS
@@ -26,6 +27,7 @@ def state_home(environ: Mapping[str, str]) -> Path:
     UserError where that can be no folder.
     """
     by, folder = _named(environ)
+    require_readable(by, str(folder))
     if why := places.obstacle(folder, writing=False):
         what = f"no instance can be kept where {by} says: it names {why}"
         raise UserError(what, fix="GLM5_SERVE_STATE_DIR=DIR names a folder for them")
