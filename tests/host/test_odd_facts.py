@@ -26,13 +26,26 @@ DATA = facts_json.to_json(host())
 CONFIG = {
     name: str(number)
     for name, number in {
-        **{"num_attention_heads": 64, "num_hidden_layers": 78, "hidden_size": 6144},
-        **{"kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 192},
-        **{"v_head_dim": 256, "q_lora_rank": 2048, "num_key_value_heads": 64},
-        **{"intermediate_size": 12288, "moe_intermediate_size": 2048, "n_shared_experts": 1},
-        **{"n_routed_experts": 256, "num_experts_per_tok": 8, "first_k_dense_replace": 3},
-        **{"index_n_heads": 32, "index_head_dim": 128, "index_topk": 2048},
-        **{"vocab_size": 154880, "max_position_embeddings": 202752},
+        "num_attention_heads": 64,
+        "num_hidden_layers": 78,
+        "hidden_size": 6144,
+        "kv_lora_rank": 512,
+        "qk_rope_head_dim": 64,
+        "qk_nope_head_dim": 192,
+        "v_head_dim": 256,
+        "q_lora_rank": 2048,
+        "num_key_value_heads": 64,
+        "intermediate_size": 12288,
+        "moe_intermediate_size": 2048,
+        "n_shared_experts": 1,
+        "n_routed_experts": 256,
+        "num_experts_per_tok": 8,
+        "first_k_dense_replace": 3,
+        "index_n_heads": 32,
+        "index_head_dim": 128,
+        "index_topk": 2048,
+        "vocab_size": 154880,
+        "max_position_embeddings": 202752,
     }.items()
 }
 ENVIRON = {"HOME": "/home/op", "GLM5_SERVE_STATE_DIR": "/nowhere"}
