@@ -160,10 +160,11 @@ def status(instance: StateDir) -> StateRecord:
     if pids.launcher:
         others = tuple(pid for pid in descendants(pids.launcher) if pid != pids.server)
         seen = replace(seen, pids=replace(pids, others=others))
-    if seen.state == "dead" and (left := leftovers.find(instance.status.session())):
+    is_dead = seen.state == "dead" or (not instance.is_held() and instance.status.is_untold())
+    if is_dead and (left := leftovers.find(instance.status.session())):
         named = leftovers.in_words(left)
         reason = f"{seen.reason}; left behind: {named}: `glm5-serve down --now` kills them"
-        seen = replace(seen, reason=reason)
+        seen = replace(seen, state="dead", reason=reason)
     shown = hide_data(told := seen.to_json())
     return seen if shown == told else replace(StateRecord.from_json(shown), odd=seen.odd)
 

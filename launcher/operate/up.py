@@ -121,10 +121,8 @@ def claimed(instance: StateDir) -> Claim:
     """Become the one who starts an instance; `down --now` ends this process from then on. Raises
     UserError.
     """
-    claim = instance.claim()
     signal.signal(NOW, _be_ended)
-    _require_nothing_left(instance)
-    return claim
+    return instance.claim(partial(_require_nothing_left, instance))
 
 
 def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, detach: bool) -> int:

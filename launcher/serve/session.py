@@ -59,9 +59,10 @@ class ProcessTree:
         shared: Sequence[str] = (),
         *,
         held: bool = False,
+        claim: str = "",
     ) -> None:
-        """Start `argv` with `env` and a mark, `held` not before `go`; output of every process goes
-        to `self.output` (a pipe).
+        """Start `argv` with `env` and a mark, which begins with the launcher's `claim`; `held` not
+        before `go`. Output of every process goes to `self.output` (a pipe).
 
         Files that are `unwanted` after it, and those of shared memory with a name like one in
         `shared` that its processes mapped, are removed by whoever sees its end, be the launcher
@@ -83,8 +84,9 @@ class ProcessTree:
             undo.callback(os.close, output)
             self.control.setblocking(False)
             os.set_blocking(self.output, False)
-            mark = os.urandom(16).hex()
-            self.cgroup = cgroup.make(mark)
+            own = os.urandom(16).hex()
+            mark = f"{claim}.{own}" if claim else own
+            self.cgroup = cgroup.make(own)
             program, end = f"/proc/self/fd/{_REAPER}", str(theirs.fileno())
             words = [f"{reaper.JOIN}{self.cgroup}"] if self.cgroup else []
             words += [f"{reaper.SHARED}{name}" for name in shared]

@@ -21,7 +21,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,8 +95,9 @@ class StateDir:
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
             guarded.remove(path)
 
-    def claim(self) -> Claim:
-        """Become the one launcher of this profile: descriptors to be kept for life.
+    def claim(self, check: Callable[[], None] = lambda: None) -> Claim:
+        """Become the one launcher of this profile: descriptors to be kept for life. `check` may
+        refuse while it is held, and what the last launcher left to be known by is still there.
 
         Raises UserError when another launcher holds it, the folder cannot be written, or not by
         us alone.
@@ -110,7 +111,7 @@ class StateDir:
         except OSError as error:
             raise self.cannot_write(error) from None
         try:
-            return Claim(self._take_lock(), name)
+            return Claim(self._take_lock(check), name)
         except BaseException:
             if name is not None:
                 os.close(name)
@@ -127,7 +128,7 @@ class StateDir:
                     self.folder.rmdir()
         claim.release()
 
-    def _take_lock(self) -> int:
+    def _take_lock(self, check: Callable[[], None]) -> int:
         try:
             self._make_folder()
             require_private(self.folder)
@@ -139,6 +140,7 @@ class StateDir:
             raise self.cannot_write(error) from None
         try:
             self._probe_disk()
+            check()
             self.lock.sign(lock)
         except OSError as error:
             os.close(lock)

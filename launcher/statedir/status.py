@@ -184,17 +184,21 @@ class Status:
         return launcher is not None and launcher.pid == pid and self._part("state") in states
 
     def session(self) -> Session:
-        """What marks the processes of the last server (`serve.leftovers`); without any mark where
-        nothing was told.
+        """What marks the processes of the last server (`serve.leftovers`): what its launcher told
+        of it, and what stood in the lock before, for one that was killed and had told nothing yet.
         """
         session, launcher = if_any(Session.from_json, self._part("session")), self.launcher()
-        if session is None:
-            return Session()
+        session = replace(session or Session(), claim=self._lock.signature() or None)
         if launcher and is_elsewhere(launcher):  # its pids mean nothing here
             session = replace(session, reaper=None)
         if launcher and session.boot_id is None:
             session = replace(session, boot_id=launcher.boot_id)
         return session
+
+    def is_untold(self) -> bool:
+        """Whether who held it last told nothing of himself: it was killed as soon as it began."""
+        launcher, claim = self.launcher(), self._lock.signature()
+        return bool(claim) and (launcher is None or launcher.claim not in (None, claim))
 
     def _bare(self, state: str, reason: str) -> StateRecord:
         return StateRecord(self._name, state, reason=reason, parts=BARE)
