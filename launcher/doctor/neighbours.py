@@ -21,6 +21,7 @@ from launcher.engines.placement import devices
 from launcher.errors import UserError
 from launcher.files import ownership
 from launcher.gateway.instances import plan_of
+from launcher.host import port
 from launcher.host.facts import Gpu, Host
 from launcher.host.peer import lineage
 from launcher.plan.findings import Finding, Severity
@@ -148,14 +149,32 @@ def judged(found: Finding, host: Host, plan: Plan, neighbours: Sequence[Neighbou
     match found.id, found.severity:
         case "port-free", Severity.OK:
             return _taken(found, neighbours, lambda other: _address(plan, other))
+        case "port-free", Severity.FAIL:
+            pid = port.holder(plan.port)
+            return _of(found, neighbours, {pid} if pid else ())
         case "gpu-memory-free", Severity.FAIL:
-            holding = [str(one) for one in neighbours if _holds(one, gpus)]
-            of = f": of {', '.join(holding)}" if holding else ""
-            return replace(found, evidence=f"{found.evidence}{of}")
+            return _of(found, neighbours, _on(gpus))
         case "gpu-memory-free", _ if plan.gpus:
             told = _taken(found, neighbours, lambda other: _gpus(plan, other, gpus))
             return told if told.severity is Severity.FAIL else _unknown(told, neighbours, gpus)
     return found
+
+
+def _of(found: Finding, neighbours: Sequence[Neighbour], pids: Collection[int]) -> Finding:
+    """A finding about processes, with the servers that these are of. Where they are of nobody else,
+    `down` is the remedy, and never `kill`.
+    """
+    above = [_above(pid) for pid in pids]
+    holding = [one for one in neighbours if any(one.pid in pids for pids in above)]
+    if not holding:
+        return found
+    evidence, fix = f"{found.evidence}: of {', '.join(map(str, holding))}", found.fix
+    launchers = {one.pid for one in holding}
+    if "`glm5-serve down" not in fix and not any(launchers.isdisjoint(pids) for pids in above):
+        _, or_else, other = fix.partition(", or choose another port")
+        down = " and ".join(one.down for one in holding)
+        fix = f"{down} stops what is up there{or_else}{other}"
+    return replace(found, evidence=evidence, fix=fix)
 
 
 def _taken(
@@ -185,8 +204,12 @@ def _unknown(found: Finding, neighbours: Sequence[Neighbour], gpus: Sequence[Gpu
 
 def _holds(one: Neighbour, gpus: Sequence[Gpu]) -> bool:
     """Whether a process of it is on any GPU; they live below its launcher."""
-    pids = {process.pid for gpu in gpus for process in gpu.processes.otherwise(())}
-    return any(one.pid in _above(pid) for pid in pids)
+    return any(one.pid in _above(pid) for pid in _on(gpus))
+
+
+def _on(gpus: Sequence[Gpu]) -> set[int]:
+    """The processes on these GPUs."""
+    return {process.pid for gpu in gpus for process in gpu.processes.otherwise(())}
 
 
 def _above(pid: int) -> Collection[int]:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from launcher import folding, printable
@@ -40,6 +42,7 @@ from launcher.statedir.lock import Claim
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
+LEAST_DESCRIPTORS = 64  # that a launcher with a server may want open at a time
 # where profiles and caches lie, for whoever runs `up`
 PLACES = (
     "HOME",
@@ -80,6 +83,8 @@ def up(
     nothing was started then.
     """
     capabilities.drop_ambient()
+    require_own_proc()
+    require_descriptors()
     require_own_folder()
     composed = composed or load(ask, environ)
     require_own(composed)
@@ -160,6 +165,34 @@ def require_own_folder() -> None:
         raise UserError(f"the current folder cannot be used: {in_words(error)}", fix=fix) from None
     if doubt:
         raise UserError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
+
+
+def require_own_proc(proc: Path = Path("/proc")) -> None:
+    """Raise UserError where /proc is missing, or shows another PID namespace: nobody could be found
+    by it, watched or killed.
+    """
+    try:
+        seen = (proc / "self").readlink().name
+    except OSError:
+        seen = ""
+    if seen != str(os.getpid()):
+        what = "shows the processes of another PID namespace" if seen else "is not mounted"
+        raise UserError(
+            f"{proc} {what}: no server could be watched here",
+            fix="`mount -t proc proc /proc` in this namespace; `unshare --pid --fork --mount-proc`",
+        )
+
+
+def require_descriptors() -> None:
+    """Raise UserError where so few files may be open at a time that a launcher cannot say how it
+    is, whatever its server does with them.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if 0 <= most < LEAST_DESCRIPTORS:
+        raise UserError(
+            f"{most} files may be open at a time, wanted {LEAST_DESCRIPTORS} at least",
+            fix="`ulimit -n 65536`; in a unit LimitNOFILE=65536",
+        )
 
 
 def _be_ended(*_: object) -> NoReturn:

@@ -209,6 +209,10 @@ class StateDir:
         """The refusal for a folder that takes no files."""
         if error.errno == errno.ENOSPC:
             fix = f"free some space: `df -h {self.folder.parent}`"
+        elif error.errno == errno.EDQUOT:
+            fix = "free some space, or ask for more: `quota -s`"
+        elif error.errno == errno.EFBIG:
+            fix = "`ulimit -f unlimited`; in a unit LimitFSIZE=infinity"
         else:
             fix = "give this user the folder, or choose another with GLM5_SERVE_STATE_DIR"
         where = places.obstacle(self.folder)

@@ -154,10 +154,17 @@ class Status:
         if was == "ready" and server and run_state(server) is None:
             reason = (
                 f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not"
-                " told yet"
+                f" told yet{self._why_not()}"
             )
             return seen.but(state="unknown", reason=reason)
         return seen
+
+    def _why_not(self) -> str:
+        """What keeps a launcher from telling anything."""
+        with contextlib.suppress(OSError):
+            if not os.statvfs(self._folder).f_bavail:
+                return f": the disk of {self._folder} is full"
+        return ""
 
     def is_of_holder(self, launcher: LauncherRecord) -> bool:
         """Whether a record is that of who holds the lock. Raises OSError."""

@@ -107,6 +107,18 @@ def test_of_two_brought_up_at_once_one_comes_up(world: World, driver: dict[str, 
     assert "is up and has" in " ".join("".join(said).split())
 
 
+def test_its_own_server_of_another_home_is_stopped_by_down_there(world: World) -> None:
+    assert world.run("up", "-p", "stub", "--detach").returncode == 0
+
+    refused = world.run("up", "-p", "stub", GLM5_SERVE_STATE_DIR=str(world.folder / "other"))
+
+    said = " ".join(refused.stderr.split())
+    assert refused.returncode == 78
+    assert f"of stub (launcher pid {world.status()['pids']['launcher']})" in said
+    assert f"`env GLM5_SERVE_STATE_DIR={world.state} glm5-serve down --profile stub` stops" in said
+    assert "stop that process" not in said
+
+
 # -- by values -------------------------------------------------------------------------------------
 
 GLM = replace(plan(), state="/nowhere/glm5", name="glm5")
@@ -145,6 +157,11 @@ def test_who_holds_gpus_is_named_with_his_server(monkeypatch: pytest.MonkeyPatch
     found = neighbours.judged(held, seen, GLM, [stranger])
 
     assert found.evidence.endswith(f": of other (uid {STRANGER}, launcher pid 4711)")
+    assert "`sudo env GLM5_SERVE_STATE_DIR=/nowhere glm5-serve down --profile other`" in found.fix
+    beside = with_gpus(host(), 3, processes=(process, Process(1, 80 << 30, "python")))
+    monkeypatch.setattr(neighbours, "lineage", lambda pid: iter((pid, 4711 if pid == 99 else 1)))
+    mixed = neighbours.judged(replace(held, fix="kill it"), beside, GLM, [stranger])
+    assert (mixed.evidence, mixed.fix) == (found.evidence, "kill it"), "one is nobody's server"
     # Where it is loaded, the driver tells which GPUs it has.
     assert judged("gpu-memory-free", stranger, seen=seen).severity is Severity.OK
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, running, until
+from rig.mounts import mounted
 
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
@@ -267,6 +268,74 @@ needs_namespaces = pytest.mark.skipif(
     != 0,
     reason="wants a PID namespace of its own",
 )
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("around", "what"),
+    [
+        (["unshare", "--pid", "--fork", "--kill-child"], "shows the processes of another PID"),
+        (["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "-"], "is not"),
+    ],
+)
+def test_where_nobody_could_be_found_nothing_is_started(
+    world: World, around: list[str], what: str
+) -> None:
+    done = subprocess.run(
+        [*around, str(GLM5_SERVE), "up", "-p", "stub", "--detach"], env=world.environ,
+        cwd=world.folder, capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
+
+    assert done.returncode == 78
+    assert f"error  /proc {what}" in done.stderr
+    assert "no server could be watched here" in done.stderr
+    assert not world.processes()
+    assert not world.instance.exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "what", "fix"),
+    [
+        ("-n 12", "12 files may be open at a time", "`ulimit -n 65536`"),
+        ("-f 1", "File too large", "`ulimit -f unlimited`"),
+    ],
+)
+def test_a_limit_under_which_no_launcher_could_say_how_it_is_is_named(
+    world: World, limit: str, what: str, fix: str
+) -> None:
+    """With too few descriptors it would try, and tell nobody, for ever."""
+    command = ["sh", "-c", f"ulimit {limit}; exec {GLM5_SERVE} up -p stub --detach"]
+    done = subprocess.run(
+        command, env=world.environ, cwd=world.folder, capture_output=True, text=True, check=False,
+        timeout=PATIENCE,
+    )  # fmt: skip
+
+    assert done.returncode == 78
+    assert what in done.stderr
+    assert fix in done.stderr
+    assert not world.processes()
+
+
+@needs_namespaces
+def test_a_full_disk_is_told_by_whoever_asks_how_it_is(world: World) -> None:
+    """The launcher can write nothing of it there."""
+    world.state.mkdir()
+    with mounted(world.state, "-t", "tmpfs", "-o", "size=512k,mode=755", "none"):
+        up = ("up", "-p", "stub", "--detach", "--allow", "disk-space")
+        assert world.run(*up).returncode == 0
+        server = world.status()["pids"]["server"]
+        with contextlib.suppress(OSError), (world.state / "filler").open("wb", 0) as filler:
+            while True:
+                filler.write(b"x" * 4096)
+        os.kill(server, signal.SIGKILL)
+
+        seen = until(
+            lambda: (now := world.status()["reason"]).startswith("the server") and now, "it is dead"
+        )
+        assert f"the disk of {world.instance} is full" in seen
+        (world.state / "filler").unlink()
+        world.until_state("ready", run=2)
+        assert world.run("down", "-p", "stub").returncode == 0
 
 
 @needs_namespaces
