@@ -17,6 +17,7 @@ from pathlib import Path
 
 from launcher import counting, printable
 from launcher.address import canonical, is_any
+from launcher.doctor.checks.judging import sample
 from launcher.engines.placement import devices
 from launcher.errors import UserError
 from launcher.files import ownership
@@ -134,8 +135,13 @@ def _wanted(plan: Plan, other: Plan) -> str | None:
 
 def _came_before(one: Neighbour, instance: StateDir) -> bool:
     with contextlib.suppress(OSError):
-        return one.is_ours and _claimed(one.instance) < _claimed(instance)
+        return one.is_ours and _turn(one.instance) < _turn(instance)
     return False
+
+
+def _turn(instance: StateDir) -> tuple[int, str]:
+    """By what all agree who of two came first: files are dated by a clock that ticks slowly."""
+    return _claimed(instance), str(instance.folder)
 
 
 def _is_judged(one: Neighbour) -> bool:
@@ -168,7 +174,7 @@ def _of(found: Finding, neighbours: Sequence[Neighbour], pids: Collection[int]) 
     holding = [one for one in neighbours if any(one.pid in pids for pids in above)]
     if not holding:
         return found
-    evidence, fix = f"{found.evidence}: of {', '.join(map(str, holding))}", found.fix
+    evidence, fix = f"{found.evidence}: of {sample([*map(str, holding)])}", found.fix
     launchers = {one.pid for one in holding}
     if "`glm5-serve down" not in fix and not any(launchers.isdisjoint(pids) for pids in above):
         _, or_else, other = fix.partition(", or choose another port")
@@ -193,18 +199,14 @@ def _unknown(found: Finding, neighbours: Sequence[Neighbour], gpus: Sequence[Gpu
     """A finding that nobody holds GPUs, where another user's server is to hold some, and does not
     yet.
     """
-    silent = [one for one in neighbours if not one.is_ours and not _holds(one, gpus)]
+    above = {one for pid in _on(gpus) for one in _above(pid)}
+    silent = [one for one in neighbours if not one.is_ours and one.pid not in above]
     if found.severity is not Severity.OK or not silent:
         return found
-    which = ", ".join(map(str, silent))
+    which = sample([*map(str, silent)])
     evidence = f"{which} is up and holds no GPU memory yet: which GPUs it is to have is unknown"
     fix = f"ask that user, or look again when it is loaded; {silent[0].down} stops it"
     return replace(found, severity=Severity.WARN, evidence=evidence, fix=fix)
-
-
-def _holds(one: Neighbour, gpus: Sequence[Gpu]) -> bool:
-    """Whether a process of it is on any GPU; they live below its launcher."""
-    return any(one.pid in _above(pid) for pid in _on(gpus))
 
 
 def _on(gpus: Sequence[Gpu]) -> set[int]:

@@ -175,7 +175,9 @@ def _lost(folder: Path) -> str:
         mode = folder.lstat().st_mode
     except OSError:
         return "was removed"
-    return "is another one now" if stat.S_ISDIR(mode) else f"is {kind(mode)} now"
+    return (
+        "has lost its lock, or is another one now" if stat.S_ISDIR(mode) else f"is {kind(mode)} now"
+    )
 
 
 def is_to_stop(instance: StateDir) -> bool:

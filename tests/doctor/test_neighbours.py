@@ -147,6 +147,31 @@ def test_who_is_another_users_is_told_and_never_believed() -> None:
     assert judged("port-free", stranger).severity is Severity.OK
 
 
+def test_a_thousand_strangers_are_a_sample_and_cost_nothing() -> None:
+    strangers = [
+        neighbour(uid=STRANGER, is_near=False, pid=pid) for pid in range(10**6, 10**6 + 999)
+    ]
+    holding = tuple(Process(pid, 80 << 30, "x") for pid in range(2 * 10**6, 2 * 10**6 + 99))
+
+    found = judged("gpu-memory-free", *strangers, seen=with_gpus(host(), 3, processes=holding))
+
+    assert "and 995 more" in found.evidence
+    assert len(found.evidence) < 400
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_of_two_that_came_in_one_tick_all_agree_who_is_first(tmp_path: Path, same: bool) -> None:
+    one, other = StateDir(tmp_path, "a"), StateDir(tmp_path, "b")
+    for instance, at in ((one, 5), (other, 5 if same else 4)):
+        instance.folder.mkdir()
+        instance.lock.path.touch()
+        os.utime(instance.lock.path, ns=(at, at))
+
+    turns = [neighbours._turn(one) < neighbours._turn(other)]
+    turns += [neighbours._turn(other) < neighbours._turn(one)]
+    assert turns == [same, not same]
+
+
 def test_who_holds_gpus_is_named_with_his_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "lineage", lambda pid: iter((pid, 4711)))
     process = Process(99, 80 << 30, "python")
