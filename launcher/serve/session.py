@@ -5,6 +5,7 @@ zero.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -33,6 +34,8 @@ MARK = "GLM5_SERVE_SESSION"
 PIECE = 1 << 16  # bytes that are read at a time
 # bytes that the server may print before anybody reads; as much as any user may ask for
 ROOM = 1 << 20
+# What this host lacked for the first process, and may have again: no fault of the command's.
+SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
 
 
@@ -201,7 +204,9 @@ class ProcessTree:
         if word == "pid":
             self.pid = int(rest)
         elif word == "exec":
-            self.died = Died(127, f"could not be executed: {rest}")
+            number, _, why = rest.partition(" ")
+            status = None if int(number) in SHORT else 127
+            self.died = Died(status, f"could not be executed: {why}")
         elif word == "exit":
             self.died = Died(int(rest), in_words(int(rest)))
 

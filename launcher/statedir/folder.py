@@ -189,11 +189,13 @@ class StateDir:
             if pid and is_launcher(pid) and not self.is_held()
             else ""
         )
+        whose = f", launcher pid {pid}" if pid else ""
+        fuser = "" if pid else f"; `fuser -v {self.lock.path}` names who has its lock"
         return UserError(
-            f"{self.name} is already up: {seen.state}{since}, launcher pid {pid}{lost}",
+            f"{self.name} is already up: {seen.state}{since}{whose}{lost}",
             fix=(
                 f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile"
-                f" {self.name}` stops it"
+                f" {self.name}` stops it{fuser}"
             ),
             status=Exit.NO,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from launcher.statedir.state import LauncherRecord
 
+CGROUPS = Path("/sys/fs/cgroup")
 PROGRAM = b"launcher.supervise"  # the module that a launcher runs
 
 
@@ -92,6 +93,31 @@ def run_state(pid: int) -> str | None:
     except (OSError, IndexError):
         return None
     return None if letter in "ZX" else letter
+
+
+def halted(pid: int) -> str | None:
+    """What keeps a living process from doing anything, to follow its number; None where nothing
+    is seen to.
+    """
+    if run_state(pid) == "T":
+        return "is stopped by a signal"
+    return "is frozen with its control group" if _is_frozen(pid) else None
+
+
+def _is_frozen(pid: int) -> bool:
+    """Whether somebody froze its control group (`docker pause`), as far as that is to be seen."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                events = CGROUPS / path.lstrip("/") / "cgroup.events"
+                if events.exists() and "frozen 1" in events.read_text():
+                    return True
+            elif controllers == "freezer":
+                state = CGROUPS / "freezer" / path.lstrip("/") / "freezer.state"
+                if state.exists() and state.read_text().strip() != "THAWED":
+                    return True
+    return False
 
 
 def pid_namespace() -> str | None:

@@ -21,6 +21,7 @@ from launcher.statedir.events import Event, parsed
 from launcher.statedir.lock import Lock
 from launcher.statedir.processes import (
     boot_id,
+    halted,
     has_program,
     is_alive,
     is_elsewhere,
@@ -145,11 +146,8 @@ class Status:
             reason = f"{seen.reason}; its launcher lives in another PID namespace"
             return seen.but(pids=Pids(), reason=reason)
         pid, server, was = launcher.pid, seen.pids.server, seen.state
-        if run_state(pid) == "T":
-            reason = (
-                f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it"
-                f" was {was}"
-            )
+        if why := halted(pid):
+            reason = f"the launcher (pid {pid}) {why}, nothing watches the server; it was {was}"
             return seen.but(state="unknown", reason=reason)
         if was == "ready" and server and run_state(server) is None:
             reason = (

@@ -20,6 +20,7 @@ from rig.mounts import mounted
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
+from launcher.statedir import processes
 from launcher.statedir.folder import StateDir
 from launcher.statedir.processes import boot_id, pid_namespace
 
@@ -314,6 +315,77 @@ def test_a_limit_under_which_no_launcher_could_say_how_it_is_is_named(
     assert what in done.stderr
     assert fix in done.stderr
     assert not world.processes()
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[Path]:
+    """A control group of the kernel's freezer, thawed and gone when the test is over."""
+    made = Path("/sys/fs/cgroup/freezer") / f"glm5-tests-{os.getpid()}"
+    try:
+        made.mkdir()
+        (made / "freezer.state").write_text("THAWED")
+    except OSError:
+        pytest.skip("no freezer of control groups (version 1) that this user may write")
+    yield made
+    (made / "freezer.state").write_text("THAWED")
+    until(lambda: not (made / "cgroup.procs").read_text(), "nobody is in it")
+    made.rmdir()
+
+
+def test_a_launcher_that_is_frozen_is_told_and_waited_for_by_nobody(
+    world: World, group: Path
+) -> None:
+    """As by `docker pause`: not even a kill reaches it."""
+    world.run("up", "-p", "stub", "--detach")
+    launcher = world.status()["pids"]["launcher"]
+    (group / "cgroup.procs").write_text(str(launcher))
+    (group / "freezer.state").write_text("FROZEN")
+    try:
+        until(lambda: (group / "freezer.state").read_text() == "FROZEN\n", "it is frozen")
+        frozen = f"the launcher (pid {launcher}) is frozen with its control group"
+        assert (world.status()["state"], frozen in world.status()["reason"]) == ("unknown", True)
+        for words in (("down",), ("down", "--now")):
+            done = world.run(*words, "-p", "stub")
+            assert done.returncode == 1
+            assert "is frozen with its control group" in done.stderr
+            assert "docker unpause" in done.stderr
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+    world.until_nothing_is_left()
+
+
+def test_a_group_that_is_frozen_is_seen_in_either_hierarchy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "CGROUPS", tmp_path)
+    assert processes.halted(os.getpid()) is None, "it cannot be seen"
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, name, path = line.split(":", 2)
+        if name not in ("", "freezer"):
+            continue
+        file = tmp_path / name / path.lstrip("/") / ("freezer.state" if name else "cgroup.events")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for said, is_frozen in (
+            ("FROZEN" if name else "populated 1\nfrozen 1", True),
+            ("THAWED" if name else "populated 1\nfrozen 0", False),
+        ):
+            file.write_text(f"{said}\n")
+            told = processes.halted(os.getpid())
+            assert (told == "is frozen with its control group") is is_frozen, line
+
+
+def test_who_has_the_lock_and_is_no_launcher_is_not_called_one(world: World) -> None:
+    world.instance.mkdir(parents=True, mode=0o700)
+    lock = world.instance / "lock"
+    lock.touch(0o600)
+    with running("flock", lock, "sh", "-c", "echo; read line", stdin=subprocess.PIPE,
+                 stdout=subprocess.PIPE) as other:  # fmt: skip
+        next_line(other)
+        refused = world.run("up", "-p", "stub")
+
+    assert refused.returncode == 1
+    assert "launcher pid" not in refused.stderr
+    assert f"`fuser -v {lock}` names who has its lock" in " ".join(refused.stderr.split())
 
 
 @needs_namespaces
