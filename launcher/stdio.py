@@ -1,5 +1,6 @@
-"""Descriptors 0 to 2, taken for granted by every program: the next file gets the number of a closed
-one.
+"""What every program takes for granted of who started it: descriptors 0 to 2, for the next file
+gets the number of a closed one, and a umask with which it can read what it writes, and strangers
+cannot write it.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ def ensure_open() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # as Python leaves it where its descriptor was closed
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def mend_umask() -> None:
+    """Have files and folders that this program makes, and those that it starts make, be its own
+    user's to read and write, whatever is masked (0777), and no stranger's to write where nothing
+    is (0000). What it says of the group is as it was, if it says anything.
+    """
+    masked = os.umask(0o077)
+    least = 0 if masked & 0o002 else 0o022
+    os.umask((masked | least) & ~0o700)
 
 
 def show_all() -> None:

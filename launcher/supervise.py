@@ -30,6 +30,7 @@ def main() -> int:
     """Serve to the end; the exit status."""
     stdio.ensure_open()
     stdio.show_all()
+    stdio.mend_umask()
     capabilities.drop_ambient()
     # ignored by a parent, no child's end could be waited for
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -81,7 +81,8 @@ def estimate(ask: FitRequest, environ: Mapping[str, str], here: Here = NOWHERE) 
     host = facts or here.host(plan, driver)
     if facts and model:  # another one than those facts are about
         host = replace(facts, model=here.model(plan.model))
-    shape, weights = _sizes(plan, host, here)
+    # The folder of a recorded host is none of this one's, whatever lies here by its name.
+    shape, weights = _sizes(plan, host, here if model or not facts else NOWHERE)
     fits = fitting(driver) if chosen.settings and not model else []
     counted = _counted(plan) if aim.arch and not facts and not ask.profile else []
     notes = [

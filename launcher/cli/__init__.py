@@ -46,6 +46,7 @@ def main() -> None:
     """Run, and turn whatever stands in the way into one clear message and the right exit status."""
     stdio.ensure_open()
     stdio.show_all()
+    stdio.mend_umask()
     for line in variables.unread(os.environ):
         click.echo(printable.line(f"note: {line}"), err=True)
     status = _run()

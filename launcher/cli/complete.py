@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 
 import click
+
+from launcher.errors import UserError
 
 
 def profiles(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The profile names that begin so."""
     from launcher.config.layers import all_profiles
 
-    names = {found.name for found in all_profiles(os.environ) if found.name.isprintable()}
-    return sorted(name for name in names if name.startswith(incomplete))
+    with contextlib.suppress(UserError):  # the command itself will say what is in the way
+        names = {found.name for found in all_profiles(os.environ) if found.name.isprintable()}
+        return sorted(name for name in names if name.startswith(incomplete))
+    return []
 
 
 def checks(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

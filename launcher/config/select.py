@@ -19,7 +19,9 @@ from launcher.host.facts import Driver, Gpu, Host, known
 from launcher.knowledge import gpus
 from launcher.knowledge.shape import layout
 from launcher.plan.plan import Plan
+from launcher.statedir.home import state_home
 
+BROKEN = "broken"  # the obstacle of a profile that cannot be read
 FALLBACK = "8xpro6000"  # what this is made for
 HEADS = 64  # of its model
 
@@ -47,8 +49,10 @@ class Row:
 def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
     """Every profile in order of look-up.
 
-    A name found twice means the first: the other is shadowed.
+    A name found twice means the first: the other is shadowed. Raises UserError where the
+    environment would break them all.
     """
+    _require_places(environ)
     made: list[Row] = []
     offer: dict[str, Profile] = {}
     for found in (*layers.all_profiles(environ), *layers.aliases().values()):
@@ -58,7 +62,7 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
             name = found.name if found.alias and not shadowed else str(found.path)
             plan, profile = _of_all(name, environ)
         except UserError as refusal:
-            made.append(Row(*where, "?", False, "broken", f"broken: {refusal.what}"))
+            made.append(Row(*where, "?", False, BROKEN, f"broken: {refusal.what}"))
             continue
         described = profile.description
         described = f"old name of {found.meaning}" if found.alias else described
@@ -70,6 +74,14 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
             offer[found.name] = profile
     best = next(iter(ranked(offer, driver)), None)
     return [replace(row, default=row.name == best and not row.shadowed) for row in made]
+
+
+def _require_places(environ: Mapping[str, str]) -> None:
+    """Raise UserError where no profile could be read for what a variable says: that is told of the
+    variable, and not of each profile.
+    """
+    layers.expand({}, environ)
+    state_home(environ)
 
 
 def _of_all(name: str, environ: Mapping[str, str]) -> tuple[Plan, Profile]:
@@ -203,9 +215,12 @@ def engine_of(host: Host) -> str | None:
 class Offer:
     """What may be chosen for a host: the profiles that say which GPUs they need, whatever host it
     is. Each is read once, and resolved once it would be chosen.
+
+    Raises UserError where the environment would break them all.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
+        _require_places(environ)
         self._environ = environ
         self._profiles: dict[str, Profile] = {}
         self._resolves: dict[str, bool] = {}

@@ -7,7 +7,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from launcher.doctor import neighbours
 from launcher.errors import UserError
 from launcher.host import port
 from launcher.host.facts import Host
@@ -25,8 +27,18 @@ def spared(
     findings: Sequence[Finding], host: Host, plan: Plan, environ: Mapping[str, str]
 ) -> list[Finding]:
     """The findings about this host, as it is now, with those of what our servers hold in other
-    words.
+    words, and of what others are to hold by their plans.
     """
+    told = _spared(findings, host, plan, environ)
+    if not plan.state or {found.id for found in told}.isdisjoint(neighbours.JUDGED):
+        return told
+    beside = neighbours.all_up(Path(plan.state))
+    return [neighbours.judged(found, host, plan, beside) for found in told]
+
+
+def _spared(
+    findings: Sequence[Finding], host: Host, plan: Plan, environ: Mapping[str, str]
+) -> list[Finding]:
     failed = {found.id for found in findings if found.severity is Severity.FAIL}
     if failed.isdisjoint(("port-free", "node-rendezvous", "gpu-memory-free", *ROOM)):
         return list(findings)
@@ -83,4 +95,4 @@ def _whose(pid: int, up: Mapping[int, str]) -> str | None:
 
 
 def _is_of(name: str, plan: Plan) -> bool:
-    return split(name)[0] == plan.name
+    return split(name)[0] == split(plan.name)[0]

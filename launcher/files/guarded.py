@@ -1,4 +1,5 @@
-"""Files of a folder that may be somebody else's: opened following nothing, and waiting for nobody.
+"""Files of a folder that may be somebody else's: opened, put there and removed following nothing,
+and waiting for nobody.
 
 Whoever owns a folder may put there what he likes: a link to another's file, a FIFO that hangs its
 reader, a device. Files that the one who asks has named himself are read by `reading`, which follows
@@ -28,7 +29,7 @@ def within(folder: Path) -> Iterator[int]:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR) and folder.is_symlink():
-            raise unfit(errno.EINVAL, "is a symlink, wanted a folder", folder) from None
+            raise unfit(errno.ENOTDIR, "is a symlink, wanted a folder", folder) from None
         raise
     try:
         yield descriptor
@@ -98,6 +99,20 @@ def _new(name: str, folder: int) -> int:
     except FileExistsError:
         os.unlink(name, dir_fd=folder)
         return make()
+
+
+def put(path: Path, data: bytes) -> None:
+    """Put a new file of that content and mode 0600 there, under no other name meanwhile; what was
+    there is removed before. Raises OSError.
+    """
+    with within(path.parent) as folder, os.fdopen(_new(path.name, folder), "wb") as file:
+        file.write(data)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if there is one. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), within(path.parent) as folder:
+        os.unlink(path.name, dir_fd=folder)
 
 
 def strange(path: Path) -> str | None:

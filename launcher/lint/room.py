@@ -18,6 +18,7 @@ from launcher.engines.dialect import is_so
 from launcher.engines.engine import dialect
 from launcher.engines.issues import Shows
 from launcher.engines.memory import Place, number
+from launcher.engines.placement import devices
 from launcher.engines.remedy import Remedy
 from launcher.engines.target import Target
 from launcher.errors import UserError
@@ -29,7 +30,6 @@ from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
 
-MOST_GPUS = 64  # of one host
 MOST_RANKS = 1 << 16  # of all hosts; what is above is no number of them
 
 
@@ -163,15 +163,8 @@ def _place(plan: Plan) -> Place:
 
 def _gpus(plan: Plan) -> frozenset[int]:
     """The GPUs of the host that it takes; none where they are named another way than by number."""
-    seen = plan.env.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "")
-    place = _place(plan)
-    taken = [place.first + place.step * rank for rank in range(min(plan.gpus, MOST_GPUS))]
-    if not seen:
-        return frozenset(taken)
-    told = seen.split(",")
-    if not all(one.isdecimal() for one in told):
-        return frozenset()
-    return frozenset(int(told[at]) for at in taken if at < len(told))
+    taken = devices(plan)
+    return frozenset(map(int, taken)) if all(one.isdecimal() for one in taken) else frozenset()
 
 
 def _is_short(one: Fit, other: Fit) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from launcher.errors import Exit, UserError
 from launcher.files.ownership import user
+from launcher.files.reading import kind
 from launcher.gateway.manifest import FILE as GATEWAY
 from launcher.redact.keys import remove_key
 from launcher.redact.secrets import hide_data
@@ -28,7 +30,7 @@ from launcher.statedir import home as home_of
 from launcher.statedir import namelock
 from launcher.statedir.folder import Signalled, StateDir
 from launcher.statedir.home import known, listed
-from launcher.statedir.processes import is_launcher, run_state
+from launcher.statedir.processes import halted, is_launcher, run_state
 from launcher.statedir.replica import split
 from launcher.statedir.state import BARE, StateRecord
 from launcher.statedir.status import NEVER
@@ -38,6 +40,7 @@ HEARD_WITHIN = 10.0  # seconds for a launcher to say that it kills
 KILLED_WITHIN = (
     90.0  # seconds for it to be gone then: a driver may hold a process, and gives memory back late
 )
+THAW = "thawing that group (`docker unpause`, `systemctl thaw`)"
 MOMENT = 2.0  # seconds for what goes by itself
 ASKED_WITHIN = 60.0  # seconds for a status that another process is asked for
 
@@ -149,20 +152,33 @@ def status(instance: StateDir) -> StateRecord:
         return replace(seen, state="unknown", reason=theirs)
     if not instance.is_held() and has_launcher(instance):
         reason = (
-            f"its state folder was removed; its launcher (pid {namelock.holder(instance.folder)})"
-            f" goes on: `glm5-serve down --profile {instance.name}` stops it"
+            f"its state folder {_lost(instance.folder)}; its launcher (pid"
+            f" {namelock.holder(instance.folder)}) goes on: `glm5-serve down --profile"
+            f" {instance.name}` stops it"
         )
         return StateRecord(instance.name, "unknown", reason=reason, parts=BARE)
     pids = seen.pids
     if pids.launcher:
         others = tuple(pid for pid in descendants(pids.launcher) if pid != pids.server)
         seen = replace(seen, pids=replace(pids, others=others))
-    if seen.state == "dead" and (left := leftovers.find(instance.status.session())):
+    is_dead = seen.state == "dead" or (not instance.is_held() and instance.status.is_untold())
+    if is_dead and (left := leftovers.find(instance.status.session())):
         named = leftovers.in_words(left)
         reason = f"{seen.reason}; left behind: {named}: `glm5-serve down --now` kills them"
-        seen = replace(seen, reason=reason)
+        seen = replace(seen, state="dead", reason=reason)
     shown = hide_data(told := seen.to_json())
     return seen if shown == told else replace(StateRecord.from_json(shown), odd=seen.odd)
+
+
+def _lost(folder: Path) -> str:
+    """What became of the folder of a launcher that holds no lock there any more."""
+    try:
+        mode = folder.lstat().st_mode
+    except OSError:
+        return "was removed"
+    return (
+        "has lost its lock, or is another one now" if stat.S_ISDIR(mode) else f"is {kind(mode)} now"
+    )
 
 
 def is_to_stop(instance: StateDir) -> bool:
@@ -254,21 +270,21 @@ def down(instance: StateDir, *, now: bool) -> str:
 def living(instance: StateDir, told: Signalled) -> Callable[[], bool]:
     """Whether a launcher is alive, to be asked again and again.
 
-    It raises UserError for one that is stopped and stays so: that would be waited for without
-    end.
+    It raises UserError for one that is stopped, or frozen, and stays so: that would be waited for
+    without end.
     """
     awake = time.monotonic()
 
     def ask() -> bool:
         nonlocal awake
-        if run_state(told.pid) != "T":
+        if not (why := halted(told.pid)):
             awake = time.monotonic()
         if time.monotonic() - awake > MOMENT:
+            on = THAW if run_state(told.pid) != "T" else f"`kill -CONT {told.pid}`"
             raise UserError(
-                f"the launcher of {instance.name} (pid {told.pid}) is stopped by a signal, and"
-                " hears nothing",
+                f"the launcher of {instance.name} (pid {told.pid}) {why}, and hears nothing",
                 fix=(
-                    f"`kill -CONT {told.pid}` has it go on, and do what it was asked to; "
+                    f"{on} has it go on, and do what it was asked to; "
                     f"`glm5-serve down --now --profile {instance.name}` kills it with its server"
                 ),
                 status=Exit.NO,
@@ -294,7 +310,13 @@ def _hurry(instance: StateDir, told: Signalled) -> str:
     if _is_over(told, MOMENT):
         return ""
     _send(told, signal.SIGKILL)
-    if not _is_over(told, HEARD_WITHIN):
+    if not _is_over(told, HEARD_WITHIN) and (why := halted(told.pid)):
+        raise UserError(
+            f"the launcher of {instance.name} (pid {told.pid}) was killed, and {why}",
+            fix=f"{THAW} has it die, then `glm5-serve down --now --profile {instance.name}` again",
+            status=Exit.NO,
+        )
+    if not _is_over(told, 0.0):
         raise UserError(
             f"the launcher of {instance.name} (pid {told.pid}) was killed and is not gone: the"
             " kernel holds it",

@@ -26,6 +26,7 @@ import click
 
 from launcher.errors import UserError, in_words
 from launcher.files.ownership import described, require_private, require_steady, user
+from launcher.statedir import namelock
 from launcher.statedir.folder import StateDir
 
 KEPT = {"PATH", "LANG", "TERM", "NO_COLOR", "GLM5_SERVE_TRACEBACK"}  # and LC_*
@@ -94,9 +95,14 @@ def become_owner(instance: StateDir) -> StateDir:
         return instance
     if stat.S_ISLNK(status.st_mode):
         fix = f"`rm {instance.folder}` removes the link; GLM5_SERVE_STATE_DIR names another place"
-        raise UserError(
-            f"the state folder {instance.folder} is a symlink, wanted a folder", fix=fix
-        )
+        what = f"the state folder {instance.folder} is a symlink, wanted a folder"
+        if pid := namelock.holder(instance.folder):
+            what += f"; its launcher (pid {pid}) goes on without it"
+            fix = (
+                f"`rm {instance.folder}` removes the link; `glm5-serve down --profile"
+                f" {instance.name}` stops it then"
+            )
+        raise UserError(what, fix=fix)
     if os.geteuid() == 0 and status.st_uid != 0:
         _become(Owner.of(status.st_uid), instance)
     elif os.geteuid() == 0:

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import NoReturn
 
 from launcher import folding, printable
@@ -20,6 +22,7 @@ from launcher.config.composed import Composed
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
+from launcher.doctor.neighbours import JUDGED, require_apart
 from launcher.doctor.run import Report, require_fit, suspects
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import following, guarded, ownership
@@ -28,6 +31,7 @@ from launcher.gateway import NAME as GATEWAY
 from launcher.gateway.instances import plan_of
 from launcher.host.facts import Engine
 from launcher.lint.notes import noted
+from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
 from launcher.serve.wishes import NOW, WISHES
@@ -38,6 +42,7 @@ from launcher.statedir.lock import Claim
 
 LARGEST_LOG = 8 << 20  # bytes of what detached launchers printed, when another begins
 LEFT_WITHIN = 10.0  # seconds for the processes of a launcher that was killed to be gone
+LEAST_DESCRIPTORS = 64  # that a launcher with a server may want open at a time
 # where profiles and caches lie, for whoever runs `up`
 PLACES = (
     "HOME",
@@ -78,6 +83,8 @@ def up(
     nothing was started then.
     """
     capabilities.drop_ambient()
+    require_own_proc()
+    require_descriptors()
     require_own_folder()
     composed = composed or load(ask, environ)
     require_own(composed)
@@ -96,6 +103,9 @@ def up(
     except UserError:
         instance.abandon(claim)
         raise
+    for found in findings:
+        if found.id in JUDGED and found.severity is Severity.WARN:
+            folding.tell(f"note: {found.evidence}", sys.stderr)
     plan = replace(plan, suspects=suspects(plan, findings))
     return started(plan, instance, claim, screen, detach=detach)
 
@@ -116,18 +126,17 @@ def claimed(instance: StateDir) -> Claim:
     """Become the one who starts an instance; `down --now` ends this process from then on. Raises
     UserError.
     """
-    claim = instance.claim()
     signal.signal(NOW, _be_ended)
-    _require_nothing_left(instance)
-    return claim
+    return instance.claim(partial(_require_nothing_left, instance))
 
 
 def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, detach: bool) -> int:
     """Supervise a plan; detached, the status once it is ready, or is not to be. Raises UserError
-    where the state folder takes nothing.
+    where the state folder takes nothing, or another server of ours takes what it wants.
     """
     try:
         instance.write(instance.plan, to_json(plan))
+        require_apart(plan, instance)
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:
@@ -156,6 +165,34 @@ def require_own_folder() -> None:
         raise UserError(f"the current folder cannot be used: {in_words(error)}", fix=fix) from None
     if doubt:
         raise UserError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
+
+
+def require_own_proc(proc: Path = Path("/proc")) -> None:
+    """Raise UserError where /proc is missing, or shows another PID namespace: nobody could be found
+    by it, watched or killed.
+    """
+    try:
+        seen = (proc / "self").readlink().name
+    except OSError:
+        seen = ""
+    if seen != str(os.getpid()):
+        what = "shows the processes of another PID namespace" if seen else "is not mounted"
+        raise UserError(
+            f"{proc} {what}: no server could be watched here",
+            fix="`mount -t proc proc /proc` in this namespace; `unshare --pid --fork --mount-proc`",
+        )
+
+
+def require_descriptors() -> None:
+    """Raise UserError where so few files may be open at a time that a launcher cannot say how it
+    is, whatever its server does with them.
+    """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if 0 <= most < LEAST_DESCRIPTORS:
+        raise UserError(
+            f"{most} files may be open at a time, wanted {LEAST_DESCRIPTORS} at least",
+            fix="`ulimit -n 65536`; in a unit LimitNOFILE=65536",
+        )
 
 
 def _be_ended(*_: object) -> NoReturn:

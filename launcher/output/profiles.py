@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from launcher import counting
 from launcher.config import layers
-from launcher.config.select import Row
+from launcher.config.select import BROKEN, Row
 from launcher.config.shown import Shown
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
@@ -50,12 +50,15 @@ def listed(rows: Sequence[Row], environ: Mapping[str, str], *, every: bool, as_j
 
 
 def _of_interest(rows: Sequence[Row]) -> list[Row]:
-    """Without old names; where GPUs are seen, of the packaged ones those that fit them."""
+    """Without old names; where GPUs are seen, of the packaged ones those that fit them, or are
+    broken.
+    """
     no_gpus = all(one.obstacle == "no GPU seen" for one in rows if not one.fits)
     return [
         one
         for one in rows
-        if one.place != "alias" and (one.fits or no_gpus or one.place != "packaged")
+        if one.place != "alias"
+        and (one.fits or no_gpus or one.place != "packaged" or one.obstacle == BROKEN)
     ]
 
 

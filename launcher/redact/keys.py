@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import UserError
+from launcher.files import guarded
 from launcher.files.reading import BOM, opened, reason
 
 MOST = 4096  # bytes of a key
@@ -82,13 +83,11 @@ def write_key(config: str, text: str) -> None:
     """
     path = Path(config)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+    guarded.put(path, text.encode())
 
 
 def remove_key(config: str | None) -> None:
     """Remove what `write_key` put there."""
     if config:
         with contextlib.suppress(OSError):
-            Path(config).unlink()
+            guarded.remove(Path(config))

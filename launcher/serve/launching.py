@@ -31,12 +31,13 @@ from launcher.serve.session import ProcessTree
 
 LAUNCH_WITHIN = 30.0  # seconds for the state folder's disk, before a launch
 FREED_WITHIN, FREED_EVERY = 3.0, 0.1  # seconds for a port to be free, and between two looks at it
-# What this host lacks for a launch, and may have again, its address included: no server's fault,
-# and no death.
+# What this host lacks for a launch, and may have again, its address included, and the state folder
+# where something else lies in its place: no server's fault, and no death.
 SHORT = frozenset(
     getattr(errno, name)
     for name in (
-        "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE"
+        "EMFILE ENFILE ENOMEM EAGAIN ENOBUFS ENOSPC EDQUOT EIO EROFS ESTALE EADDRINUSE ENOTDIR"
+        " EEXIST"
     ).split()
 )
 
@@ -114,9 +115,10 @@ class Launches:
                 return partial(self._hand_over, number)
             made, key = service.read_plan() if fresh else (service.plan, service.key)
             _require_free(made)
+            claim = service.instance.lock.signature()
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
             return partial(self._failed, number, error)
-        return partial(self._prepared, number, made, key)
+        return partial(self._prepared, number, made, key, claim)
 
     def _is_of_another_version(self) -> bool:
         """Whether another glm5-serve made the plan: the package was upgraded.
@@ -149,7 +151,7 @@ class Launches:
         else:
             service.feed(Exited(now, 1, service.last_error))
 
-    def _prepared(self, number: int, made: Plan, key: str | None) -> None:
+    def _prepared(self, number: int, made: Plan, key: str | None, claim: str) -> None:
         """Start the server, unless nobody wants it any more; who removes its key's file comes
         first.
         """
@@ -162,7 +164,7 @@ class Launches:
             service.use_plan(made, key)
         path = made.key_config if key else None
         try:
-            session = self._spawn(path)
+            session = self._spawn(path, claim)
         except (OSError, ValueError) as error:
             self._failed(number, error)
             return
@@ -198,7 +200,7 @@ class Launches:
         if again:
             service.loop.aside(self._same_engine)
 
-    def _spawn(self, key_file: str | None) -> ProcessTree:
+    def _spawn(self, key_file: str | None, claim: str) -> ProcessTree:
         """The server's reaper, and its first process where that has no `key_file` to wait for.
 
         Raises OSError or ValueError.
@@ -210,7 +212,8 @@ class Launches:
             env[of.key.variable] = key
         env = _with_own_programs(env | made.env, made.python)
         unwanted = [key_file] if key_file else []
-        return ProcessTree(made.argv, env, unwanted, of.shared, held=bool(key_file))
+        held = bool(key_file)
+        return ProcessTree(made.argv, env, unwanted, of.shared, held=held, claim=claim)
 
     def _same_engine(self) -> Work:
         """A launch after a death does not resolve again: an engine that was upgraded meanwhile is

@@ -4,7 +4,9 @@ down, and killed.
 The state file's `session` says what marks its processes: a word in their environment, the pipe that
 they print to, the session of the reaper, and the cgroup, where they were given one. SGLang's ranks
 write their title over their environment, and whoever detaches leaves the session; so one mark is
-enough, and children go with their parents.
+enough, and children go with their parents. The word begins with what stands in the lock since
+before the launch: of a launcher that was killed before it wrote its state that leads to the first
+ones, and their session to the others.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher import printable
@@ -49,6 +51,7 @@ class _Process:
     parent: int
     session: int
     marked: bool
+    claimed: bool = False  # by the word that its launcher's marks begin with
 
 
 def find(
@@ -61,7 +64,9 @@ def find(
 
     Each that bears a mark is met at once: it may be gone a moment later.
     """
-    if session.boot_id != _boot_id():
+    if session.boot_id != _boot_id():  # what was told is of another boot; a claim is of one alone
+        session = Session(claim=session.claim)
+    if session == Session():
         return []
     processes: dict[int, _Process] = {}
     for process in _processes(session):
@@ -74,6 +79,9 @@ def find(
         processes[pid].session == reaper for pid in found
     ):
         found |= {pid for pid, process in processes.items() if reaper in (pid, process.session)}
+    theirs = {process.session for process in processes.values() if process.claimed}
+    theirs -= processes.keys() - found  # one whose leader lives, and is not of it, is another's
+    found |= {pid for pid, process in processes.items() if process.session in theirs}
     found = _with_descendants(found, processes) - {os.getpid()}
     return [processes[pid].member for pid in sorted(found)]
 
@@ -121,18 +129,14 @@ def in_words(members: Collection[Member], most: int = 8) -> str:
     return named if len(members) <= most else f"{named} and {len(members) - most} more"
 
 
-def _is_marked(pid: int, session: Session) -> bool:
-    return _has_mark(pid, session.mark) or _prints_to(pid, session.output)
-
-
-def _has_mark(pid: int, mark: str | None) -> bool:
-    if not mark:
-        return False
+def _mark(pid: int) -> str:
+    """The word in its environment; "" without one."""
     with contextlib.suppress(OSError):
-        return f"{VARIABLE}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(
-            b"\0"
-        )
-    return False
+        for word in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            name, _, value = word.partition(b"=")
+            if name == VARIABLE.encode():
+                return value.decode(errors="replace")
+    return ""
 
 
 def _prints_to(pid: int, pipe: str | None) -> bool:
@@ -191,9 +195,13 @@ def _process(pid: int, session: Session) -> _Process | None:
         return None
     name = printable.line(before.partition(b"(")[2].decode(errors="replace"))
     member = Member(pid, int(fields[19]), name)
-    return _Process(
-        member, int(fields[1]), int(fields[3]), pid != os.getpid() and _is_marked(pid, session)
-    )
+    made = _Process(member, int(fields[1]), int(fields[3]), False)
+    if pid == os.getpid() or session == Session():
+        return made
+    mark = _mark(pid)
+    claimed = bool(session.claim) and mark.startswith(f"{session.claim}.")
+    marked = claimed or bool(mark and mark == session.mark) or _prints_to(pid, session.output)
+    return replace(made, marked=marked, claimed=claimed)
 
 
 def _is_ours(pid: int) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from launcher.engines.log import RUN
+from launcher.files import guarded
 from launcher.files.rotation import rotate
 from launcher.redact.keyspelling import FEWEST, HIDDEN, spellings
 from launcher.redact.secrets import Lines
@@ -168,14 +169,6 @@ class ServerLog:
             if self._size > LARGEST_FILE:
                 rotate(self.path, KEPT_FILES)
         if self._file is None:
-            flags = (
-                os.O_WRONLY
-                | os.O_APPEND
-                | os.O_CREAT
-                | os.O_CLOEXEC
-                | os.O_NOFOLLOW
-                | os.O_NONBLOCK
-            )
-            self._file = os.open(self.path, flags, 0o600)
+            self._file = guarded.opened(self.path, guarded.APPEND)
             self._size = os.fstat(self._file).st_size
         self._again = False

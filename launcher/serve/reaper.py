@@ -17,7 +17,7 @@ when it reads `K`, it kills every descendant until none is left.
                          S  it serves: remember the shared memory that it has
                          T  SIGTERM to the server's first process
                          K  kill everything                        (closed)  the same
-    reaper -> launcher   pid N | exec WHY | exit STATUS            (closed)  the last is gone
+    reaper -> launcher   pid N | exec ERRNO WHY | exit STATUS      (closed)  the last is gone
 
 `exit` comes when the first process ends, STATUS as waitpid has it (a signal is negative). Whatever
 the server left behind is killed then: SGLang's own ranks may outlive their parent.
@@ -277,7 +277,7 @@ def start(control: int, command: list[str]) -> int | None:
             command[0], command, os.environ, setsigdef=_catchable(), setsigmask=[]
         )
     except OSError as error:
-        say(control, f"exec {error.strerror}: {command[0]}")
+        say(control, f"exec {error.errno} {error.strerror}: {command[0]}")
         return None
     say(control, f"pid {server}")
     unprotect(server)
@@ -388,7 +388,17 @@ def main() -> None:
         memory.remove()
         for path in unwanted:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                remove(path)
+
+
+def remove(path: str) -> None:
+    """Remove a file, but none of another folder that a symlink leads to by now. Raises OSError."""
+    folder, name = os.path.split(path)
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.unlink(name, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def join(group: str) -> None:

@@ -5,6 +5,7 @@ zero.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -33,6 +34,8 @@ MARK = "GLM5_SERVE_SESSION"
 PIECE = 1 << 16  # bytes that are read at a time
 # bytes that the server may print before anybody reads; as much as any user may ask for
 ROOM = 1 << 20
+# What this host lacked for the first process, and may have again: no fault of the command's.
+SHORT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 HERE_WITHIN = 10.0  # seconds for what a killed reaper left to go: a driver may hold it for ever
 
 
@@ -59,9 +62,10 @@ class ProcessTree:
         shared: Sequence[str] = (),
         *,
         held: bool = False,
+        claim: str = "",
     ) -> None:
-        """Start `argv` with `env` and a mark, `held` not before `go`; output of every process goes
-        to `self.output` (a pipe).
+        """Start `argv` with `env` and a mark, which begins with the launcher's `claim`; `held` not
+        before `go`. Output of every process goes to `self.output` (a pipe).
 
         Files that are `unwanted` after it, and those of shared memory with a name like one in
         `shared` that its processes mapped, are removed by whoever sees its end, be the launcher
@@ -83,8 +87,9 @@ class ProcessTree:
             undo.callback(os.close, output)
             self.control.setblocking(False)
             os.set_blocking(self.output, False)
-            mark = os.urandom(16).hex()
-            self.cgroup = cgroup.make(mark)
+            own = os.urandom(16).hex()
+            mark = f"{claim}.{own}" if claim else own
+            self.cgroup = cgroup.make(own)
             program, end = f"/proc/self/fd/{_REAPER}", str(theirs.fileno())
             words = [f"{reaper.JOIN}{self.cgroup}"] if self.cgroup else []
             words += [f"{reaper.SHARED}{name}" for name in shared]
@@ -199,7 +204,9 @@ class ProcessTree:
         if word == "pid":
             self.pid = int(rest)
         elif word == "exec":
-            self.died = Died(127, f"could not be executed: {rest}")
+            number, _, why = rest.partition(" ")
+            status = None if int(number) in SHORT else 127
+            self.died = Died(status, f"could not be executed: {why}")
         elif word == "exit":
             self.died = Died(int(rest), in_words(int(rest)))
 

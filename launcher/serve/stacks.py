@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from launcher.files import programs
+from launcher.files import guarded, programs
 from launcher.serve import capabilities
 from launcher.serve.procfs import Member
 
@@ -31,8 +31,7 @@ def keep(path: Path, members: Iterable[Member]) -> None:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         texts = list(pool.map(lambda member: _of(member, _py_spy()), members))
     with contextlib.suppress(OSError):
-        path.write_text("\n".join(texts))
-        path.chmod(0o600)
+        guarded.replace(path, "\n".join(texts).encode(errors="replace"))
 
 
 def _of(member: Member, py_spy: str | None) -> str:

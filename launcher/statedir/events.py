@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from launcher.files import following
-from launcher.statedir.schema import SCHEMA, table, text, whole
+from launcher.statedir.schema import SCHEMA, if_any, table, text, whole
 
 KINDS = (
     "state",
@@ -46,13 +46,15 @@ class Event:
 
     @classmethod
     def from_json(cls, data: object) -> Event:
-        """The event that `to_json` gave, of any schema. Raises ValueError for what is none."""
+        """The event that `to_json` gave, of any schema; a time that is no text is unknown. Raises
+        ValueError for what is no event.
+        """
         said = table(data)
         return cls(
             kind=text(said.get("event")),
             fields={name: value for name, value in said.items() if name not in HEAD},
-            time=text(said.get("time", "")),
-            profile=text(said.get("profile", "")),
+            time=if_any(text, said.get("time")) or "",
+            profile=if_any(text, said.get("profile")) or "",
             schema=whole(said.get("schema", SCHEMA)),
         )
 

@@ -21,7 +21,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,10 +93,11 @@ class StateDir:
         """
         older = sorted(self.folder.glob("stacks-*.txt"), key=lambda path: path.lstat().st_mtime)
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
-            path.unlink(missing_ok=True)
+            guarded.remove(path)
 
-    def claim(self) -> Claim:
-        """Become the one launcher of this profile: descriptors to be kept for life.
+    def claim(self, check: Callable[[], None] = lambda: None) -> Claim:
+        """Become the one launcher of this profile: descriptors to be kept for life. `check` may
+        refuse while it is held, and what the last launcher left to be known by is still there.
 
         Raises UserError when another launcher holds it, the folder cannot be written, or not by
         us alone.
@@ -110,7 +111,7 @@ class StateDir:
         except OSError as error:
             raise self.cannot_write(error) from None
         try:
-            return Claim(self._take_lock(), name)
+            return Claim(self._take_lock(check), name)
         except BaseException:
             if name is not None:
                 os.close(name)
@@ -127,7 +128,7 @@ class StateDir:
                     self.folder.rmdir()
         claim.release()
 
-    def _take_lock(self) -> int:
+    def _take_lock(self, check: Callable[[], None]) -> int:
         try:
             self._make_folder()
             require_private(self.folder)
@@ -139,6 +140,7 @@ class StateDir:
             raise self.cannot_write(error) from None
         try:
             self._probe_disk()
+            check()
             self.lock.sign(lock)
         except OSError as error:
             os.close(lock)
@@ -187,11 +189,13 @@ class StateDir:
             if pid and is_launcher(pid) and not self.is_held()
             else ""
         )
+        whose = f", launcher pid {pid}" if pid else ""
+        fuser = "" if pid else f"; `fuser -v {self.lock.path}` names who has its lock"
         return UserError(
-            f"{self.name} is already up: {seen.state}{since}, launcher pid {pid}{lost}",
+            f"{self.name} is already up: {seen.state}{since}{whose}{lost}",
             fix=(
                 f"`glm5-serve status --profile {self.name}` shows it, `glm5-serve down --profile"
-                f" {self.name}` stops it"
+                f" {self.name}` stops it{fuser}"
             ),
             status=Exit.NO,
         )
@@ -207,6 +211,10 @@ class StateDir:
         """The refusal for a folder that takes no files."""
         if error.errno == errno.ENOSPC:
             fix = f"free some space: `df -h {self.folder.parent}`"
+        elif error.errno == errno.EDQUOT:
+            fix = "free some space, or ask for more: `quota -s`"
+        elif error.errno == errno.EFBIG:
+            fix = "`ulimit -f unlimited`; in a unit LimitFSIZE=infinity"
         else:
             fix = "give this user the folder, or choose another with GLM5_SERVE_STATE_DIR"
         where = places.obstacle(self.folder)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from launcher.errors import UserError, in_words
 from launcher.files import places
+from launcher.paths import require_readable
+from launcher.statedir import namelock
 from launcher.statedir.folder import NAME, StateDir
 from launcher.statedir.lock import OURS
 
@@ -25,6 +27,7 @@ def state_home(environ: Mapping[str, str]) -> Path:
     UserError where that can be no folder.
     """
     by, folder = _named(environ)
+    require_readable(by, str(folder))
     if why := places.obstacle(folder, writing=False):
         what = f"no instance can be kept where {by} says: it names {why}"
         raise UserError(what, fix="GLM5_SERVE_STATE_DIR=DIR names a folder for them")
@@ -84,9 +87,9 @@ def known(home: Path) -> list[StateDir]:
 def _was_up(instance: StateDir) -> bool:
     """Whether there is something to tell; of a folder that is closed to us, that it is closed."""
     try:
-        return stat.S_ISDIR(instance.folder.lstat().st_mode) and (
-            _is_there(instance.state) or instance.is_held()
-        )
+        if not stat.S_ISDIR(instance.folder.lstat().st_mode):
+            return namelock.holder(instance.folder) is not None  # somebody put it in its place
+        return _is_there(instance.state) or instance.is_held()
     except OSError as error:  # it is closed to us, or we cannot ask
         return isinstance(error, PermissionError) or error.errno in OURS
 

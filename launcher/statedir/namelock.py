@@ -80,7 +80,7 @@ def _name(folder: Path) -> bytes:
     """
     import hashlib  # brings OpenSSL: a command that only looks does without
 
-    real = folder.resolve()
+    real = folder.parent.resolve() / folder.name  # whatever is put in its place
     above = next(path for path in real.parents if path.exists())
     told = f"{real}\0{above.stat().st_dev}".encode(errors="surrogateescape")
     return f"\0glm5-serve/{os.geteuid()}/{hashlib.sha256(told).hexdigest()[:32]}".encode()

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from launcher.statedir.state import LauncherRecord
+
+CGROUPS = Path("/sys/fs/cgroup")
+PROGRAM = b"launcher.supervise"  # the module that a launcher runs
 
 
 def boot_id() -> str:
@@ -47,6 +51,21 @@ def is_launcher(pid: int) -> bool:
     return False
 
 
+def launchers() -> Iterator[tuple[int, int, Path]]:
+    """Every launcher that this user sees, whoever's: its pid, its user, and the folder that it
+    serves from by its own word.
+    """
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            folder = os.fsdecode(words[words.index(PROGRAM) + 1])
+            pid = int(entry.name)
+            if (uid := _uid(pid)) is not None and folder.startswith("/"):
+                yield pid, uid, Path(folder)
+
+
 def has_program(pid: int) -> bool:
     """Whether it still runs anything: one that ends does not, nor does a zombie."""
     with contextlib.suppress(OSError):
@@ -74,6 +93,31 @@ def run_state(pid: int) -> str | None:
     except (OSError, IndexError):
         return None
     return None if letter in "ZX" else letter
+
+
+def halted(pid: int) -> str | None:
+    """What keeps a living process from doing anything, to follow its number; None where nothing
+    is seen to.
+    """
+    if run_state(pid) == "T":
+        return "is stopped by a signal"
+    return "is frozen with its control group" if _is_frozen(pid) else None
+
+
+def _is_frozen(pid: int) -> bool:
+    """Whether somebody froze its control group (`docker pause`), as far as that is to be seen."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                events = CGROUPS / path.lstrip("/") / "cgroup.events"
+                if events.exists() and "frozen 1" in events.read_text():
+                    return True
+            elif controllers == "freezer":
+                state = CGROUPS / "freezer" / path.lstrip("/") / "freezer.state"
+                if state.exists() and state.read_text().strip() != "THAWED":
+                    return True
+    return False
 
 
 def pid_namespace() -> str | None:

@@ -15,6 +15,8 @@ class Session:
 
     `mark` stands in their environment, `output` is the pipe that they print to, `reaper` is the
     process whose session they are in. `shared`: how their files of shared memory are named (globs).
+    `claim` is no part of the file: it stands in the lock before anything is started, and a
+    launcher's marks all begin with it.
     """
 
     mark: str | None = None
@@ -24,9 +26,10 @@ class Session:
     output: str | None = None
     cgroup: str | None = None
     shared: tuple[str, ...] = ()
+    claim: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: mark for name, mark in asdict(self).items() if name != "claim"}
 
     @classmethod
     def from_json(cls, data: object) -> Session:

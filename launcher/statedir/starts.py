@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from launcher.statedir.schema import (
     SCHEMA,
     by_name,
     each,
+    if_any,
     number,
     optional,
     table,
@@ -174,8 +176,11 @@ def to_json(starts: Sequence[PastStart]) -> dict[str, Any]:
 
 
 def read(path: Path) -> tuple[PastStart, ...]:
-    """The starts that a file tells of, oldest first; none where there is none, or it is none."""
+    """The starts that a file tells of, oldest first, without what is no start; none where there is
+    no such file.
+    """
     with contextlib.suppress(OSError, ValueError):
         said = versioned(reading.parsed(guarded.read(path, LARGEST)))
-        return each(PastStart.from_json, said.get("starts"))
+        found = each(partial(if_any, PastStart.from_json), said.get("starts"))
+        return tuple(filter(None, found))
     return ()

@@ -21,6 +21,7 @@ from launcher.statedir.events import Event, parsed
 from launcher.statedir.lock import Lock
 from launcher.statedir.processes import (
     boot_id,
+    halted,
     has_program,
     is_alive,
     is_elsewhere,
@@ -145,19 +146,23 @@ class Status:
             reason = f"{seen.reason}; its launcher lives in another PID namespace"
             return seen.but(pids=Pids(), reason=reason)
         pid, server, was = launcher.pid, seen.pids.server, seen.state
-        if run_state(pid) == "T":
-            reason = (
-                f"the launcher (pid {pid}) is stopped by a signal, nothing watches the server; it"
-                f" was {was}"
-            )
+        if why := halted(pid):
+            reason = f"the launcher (pid {pid}) {why}, nothing watches the server; it was {was}"
             return seen.but(state="unknown", reason=reason)
         if was == "ready" and server and run_state(server) is None:
             reason = (
                 f"the server (pid {server}) is dead, which the launcher (pid {pid}) has not"
-                " told yet"
+                f" told yet{self._why_not()}"
             )
             return seen.but(state="unknown", reason=reason)
         return seen
+
+    def _why_not(self) -> str:
+        """What keeps a launcher from telling anything."""
+        with contextlib.suppress(OSError):
+            if not os.statvfs(self._folder).f_bavail:
+                return f": the disk of {self._folder} is full"
+        return ""
 
     def is_of_holder(self, launcher: LauncherRecord) -> bool:
         """Whether a record is that of who holds the lock. Raises OSError."""
@@ -184,17 +189,21 @@ class Status:
         return launcher is not None and launcher.pid == pid and self._part("state") in states
 
     def session(self) -> Session:
-        """What marks the processes of the last server (`serve.leftovers`); without any mark where
-        nothing was told.
+        """What marks the processes of the last server (`serve.leftovers`): what its launcher told
+        of it, and what stood in the lock before, for one that was killed and had told nothing yet.
         """
         session, launcher = if_any(Session.from_json, self._part("session")), self.launcher()
-        if session is None:
-            return Session()
+        session = replace(session or Session(), claim=self._lock.signature() or None)
         if launcher and is_elsewhere(launcher):  # its pids mean nothing here
             session = replace(session, reaper=None)
         if launcher and session.boot_id is None:
             session = replace(session, boot_id=launcher.boot_id)
         return session
+
+    def is_untold(self) -> bool:
+        """Whether who held it last told nothing of himself: it was killed as soon as it began."""
+        launcher, claim = self.launcher(), self._lock.signature()
+        return bool(claim) and (launcher is None or launcher.claim not in (None, claim))
 
     def _bare(self, state: str, reason: str) -> StateRecord:
         return StateRecord(self._name, state, reason=reason, parts=BARE)

@@ -4,6 +4,9 @@ changes.
 
 from __future__ import annotations
 
+import atexit
+import functools
+import os
 import re
 import shutil
 import subprocess
@@ -100,7 +103,23 @@ GRUB_LINES = [
 ]  # fmt: skip
 
 
-def boot(tmp_path: Path, unwell: Host, lines: str) -> str:
+# Those that distributions have for awk: Debian mawk, Fedora gawk, Alpine busybox, FreeBSD the
+# original one. The tests are run with each that is here.
+AWKS = [name for name in ("mawk", "gawk", "original-awk", "busybox") if shutil.which(name)]
+APPLETS = ("awk", "cat", "cp", "cut", "grep", "rm", "sed", "tail")  # that busybox is, too
+
+
+@functools.cache
+def path_with(awk: str) -> str:
+    """A PATH on which `awk` is that one; with busybox all that the script calls is of it."""
+    folder = Path(tempfile.mkdtemp(prefix="awk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in APPLETS if awk == "busybox" else ("awk",):
+        (folder / name).symlink_to(str(shutil.which(awk)))
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def boot(tmp_path: Path, unwell: Host, lines: str, awk: str) -> str:
     """/etc/default/grub after the step as it is printed, run twice: an operator will."""
     grub = tmp_path / "grub"
     grub.write_text(lines)
@@ -108,7 +127,11 @@ def boot(tmp_path: Path, unwell: Host, lines: str) -> str:
     text = f"set -eu\ncp -n{step}".replace("/etc/default/grub", str(grub))
     seen = []
     for _ in range(2):
-        subprocess.run(["sh", "-c", text], check=True, timeout=60)
+        run = {**os.environ, "PATH": path_with(awk)}
+        done = subprocess.run(
+            ["sh", "-c", text], check=True, timeout=60, env=run, capture_output=True, text=True
+        )
+        assert (done.stdout, done.stderr) == ("", ""), "no awk has a word to say"
         seen.append(grub.read_text())
     assert seen[0] == seen[1]
     assert lines == Path(f"{grub}.before-glm5-serve").read_text()
@@ -117,15 +140,17 @@ def boot(tmp_path: Path, unwell: Host, lines: str) -> str:
     return seen[1]
 
 
+@pytest.mark.parametrize("awk", AWKS)
 @pytest.mark.parametrize(("before", "after"), GRUB_LINES)
 def test_the_kernel_command_line_gets_the_right_word_once(
-    tmp_path: Path, before: str, after: str
+    tmp_path: Path, before: str, after: str, awk: str
 ) -> None:
     text = "GRUB_DEFAULT=0\n# iommu=nopt\nGRUB_CMDLINE_LINUX_DEFAULT={}\nGRUB_TIMEOUT=5\n"
 
-    assert boot(tmp_path, UNWELL, text.format(before)) == text.format(after)
+    assert boot(tmp_path, UNWELL, text.format(before), awk) == text.format(after)
 
 
+@pytest.mark.parametrize("awk", AWKS)
 @pytest.mark.parametrize(
     "lines",
     [
@@ -135,9 +160,9 @@ def test_the_kernel_command_line_gets_the_right_word_once(
         'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT iommu=nopt"\n',
     ],
 )
-def test_however_the_file_spells_the_line(tmp_path: Path, lines: str) -> None:
+def test_however_the_file_spells_the_line(tmp_path: Path, lines: str, awk: str) -> None:
     """As a shell reads it, which is how grub-mkconfig does."""
-    after = boot(tmp_path, UNWELL, lines)
+    after = boot(tmp_path, UNWELL, lines, awk)
 
     read = "set -f; echo $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT"
     said = subprocess.run(
@@ -164,15 +189,17 @@ WORD = st.one_of(
 )
 
 
+@pytest.mark.parametrize("awk", AWKS)
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.lists(WORD, max_size=7))
+@given(words=st.lists(WORD, max_size=7))
 def test_whatever_the_line_has_the_checks_of_it_are_well_after_the_script(
-    words: list[str],
+    awk: str, words: list[str]
 ) -> None:
     """It converges: what the script was made for is not found again, and other words stay."""
     unwell = having(UNWELL, kernel__cmdline=" ".join(words))
     with tempfile.TemporaryDirectory() as folder:
-        after = boot(Path(folder), unwell, f'GRUB_CMDLINE_LINUX_DEFAULT="{" ".join(words)}"\n')
+        line = f'GRUB_CMDLINE_LINUX_DEFAULT="{" ".join(words)}"\n'
+        after = boot(Path(folder), unwell, line, awk)
     line = after.partition('="')[2].removesuffix('"\n')
 
     booted = having(host(), kernel__cmdline=line)

@@ -15,10 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import GLM5_SERVE, PATIENCE, World, free_port, next_line, remove, running, until
+from rig.mounts import mounted
 
 from launcher.errors import Exit, UserError
 from launcher.files.rotation import rotate
 from launcher.operate import control
+from launcher.statedir import processes
 from launcher.statedir.folder import StateDir
 from launcher.statedir.processes import boot_id, pid_namespace
 
@@ -267,6 +269,145 @@ needs_namespaces = pytest.mark.skipif(
     != 0,
     reason="wants a PID namespace of its own",
 )
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("around", "what"),
+    [
+        (["unshare", "--pid", "--fork", "--kill-child"], "shows the processes of another PID"),
+        (["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "-"], "is not"),
+    ],
+)
+def test_where_nobody_could_be_found_nothing_is_started(
+    world: World, around: list[str], what: str
+) -> None:
+    done = subprocess.run(
+        [*around, str(GLM5_SERVE), "up", "-p", "stub", "--detach"], env=world.environ,
+        cwd=world.folder, capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
+
+    assert done.returncode == 78
+    assert f"error  /proc {what}" in done.stderr
+    assert "no server could be watched here" in done.stderr
+    assert not world.processes()
+    assert not world.instance.exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "what", "fix"),
+    [
+        ("-n 12", "12 files may be open at a time", "`ulimit -n 65536`"),
+        ("-f 1", "File too large", "`ulimit -f unlimited`"),
+    ],
+)
+def test_a_limit_under_which_no_launcher_could_say_how_it_is_is_named(
+    world: World, limit: str, what: str, fix: str
+) -> None:
+    """With too few descriptors it would try, and tell nobody, for ever."""
+    command = ["sh", "-c", f"ulimit {limit}; exec {GLM5_SERVE} up -p stub --detach"]
+    done = subprocess.run(
+        command, env=world.environ, cwd=world.folder, capture_output=True, text=True, check=False,
+        timeout=PATIENCE,
+    )  # fmt: skip
+
+    assert done.returncode == 78
+    assert what in done.stderr
+    assert fix in done.stderr
+    assert not world.processes()
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[Path]:
+    """A control group of the kernel's freezer, thawed and gone when the test is over."""
+    made = Path("/sys/fs/cgroup/freezer") / f"glm5-tests-{os.getpid()}"
+    try:
+        made.mkdir()
+        (made / "freezer.state").write_text("THAWED")
+    except OSError:
+        pytest.skip("no freezer of control groups (version 1) that this user may write")
+    yield made
+    (made / "freezer.state").write_text("THAWED")
+    until(lambda: not (made / "cgroup.procs").read_text(), "nobody is in it")
+    made.rmdir()
+
+
+def test_a_launcher_that_is_frozen_is_told_and_waited_for_by_nobody(
+    world: World, group: Path
+) -> None:
+    """As by `docker pause`: not even a kill reaches it."""
+    world.run("up", "-p", "stub", "--detach")
+    launcher = world.status()["pids"]["launcher"]
+    (group / "cgroup.procs").write_text(str(launcher))
+    (group / "freezer.state").write_text("FROZEN")
+    try:
+        until(lambda: (group / "freezer.state").read_text() == "FROZEN\n", "it is frozen")
+        frozen = f"the launcher (pid {launcher}) is frozen with its control group"
+        assert (world.status()["state"], frozen in world.status()["reason"]) == ("unknown", True)
+        for words in (("down",), ("down", "--now")):
+            done = world.run(*words, "-p", "stub")
+            assert done.returncode == 1
+            assert "is frozen with its control group" in done.stderr
+            assert "docker unpause" in done.stderr
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+    world.until_nothing_is_left()
+
+
+def test_a_group_that_is_frozen_is_seen_in_either_hierarchy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "CGROUPS", tmp_path)
+    assert processes.halted(os.getpid()) is None, "it cannot be seen"
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, name, path = line.split(":", 2)
+        if name not in ("", "freezer"):
+            continue
+        file = tmp_path / name / path.lstrip("/") / ("freezer.state" if name else "cgroup.events")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        for said, is_frozen in (
+            ("FROZEN" if name else "populated 1\nfrozen 1", True),
+            ("THAWED" if name else "populated 1\nfrozen 0", False),
+        ):
+            file.write_text(f"{said}\n")
+            told = processes.halted(os.getpid())
+            assert (told == "is frozen with its control group") is is_frozen, line
+
+
+def test_who_has_the_lock_and_is_no_launcher_is_not_called_one(world: World) -> None:
+    world.instance.mkdir(parents=True, mode=0o700)
+    lock = world.instance / "lock"
+    lock.touch(0o600)
+    with running("flock", lock, "sh", "-c", "echo; read line", stdin=subprocess.PIPE,
+                 stdout=subprocess.PIPE) as other:  # fmt: skip
+        next_line(other)
+        refused = world.run("up", "-p", "stub")
+
+    assert refused.returncode == 1
+    assert "launcher pid" not in refused.stderr
+    assert f"`fuser -v {lock}` names who has its lock" in " ".join(refused.stderr.split())
+
+
+@needs_namespaces
+def test_a_full_disk_is_told_by_whoever_asks_how_it_is(world: World) -> None:
+    """The launcher can write nothing of it there."""
+    world.state.mkdir()
+    with mounted(world.state, "-t", "tmpfs", "-o", "size=512k,mode=755", "none"):
+        up = ("up", "-p", "stub", "--detach", "--allow", "disk-space")
+        assert world.run(*up).returncode == 0
+        server = world.status()["pids"]["server"]
+        with contextlib.suppress(OSError), (world.state / "filler").open("wb", 0) as filler:
+            while True:
+                filler.write(b"x" * 4096)
+        os.kill(server, signal.SIGKILL)
+
+        seen = until(
+            lambda: (now := world.status()["reason"]).startswith("the server") and now, "it is dead"
+        )
+        assert f"the disk of {world.instance} is full" in seen
+        (world.state / "filler").unlink()
+        world.until_state("ready", run=2)
+        assert world.run("down", "-p", "stub").returncode == 0
 
 
 @needs_namespaces

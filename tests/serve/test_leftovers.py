@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,62 @@ def test_after_a_clean_end_nothing_is_looked_for_and_nothing_said(world: World) 
         "stub is not up: stopped, stop asked for by `down`"
     )
     assert world.run("down", "-p", "stub", "--now").stdout.count(";") == 0
+
+
+# -- killed before anything of it was told ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", ["nothing was up before", "another one was up before"])
+def test_who_was_killed_before_he_told_who_he_is_leaves_nothing_that_is_not_found(
+    world: World, before: str
+) -> None:
+    """What lies in the folder then is of the launcher before, if there was one; the lock is not."""
+    state = world.instance / "state.json"
+    told = b""
+    if before.startswith("another"):
+        world.run("up", "-p", "stub", "--detach")
+        world.run("down", "-p", "stub")
+        told = state.read_bytes()
+    assert world.run("up", "-p", "stub", "--detach").returncode == 0
+    seen = world.status()["pids"]
+    server = psutil.Process(seen["server"])
+    both = [psutil.Process(seen["launcher"]), server.parent()]
+    for step in ("suspend", "kill"):
+        for process in filter(None, both):
+            getattr(process, step)()
+    state.unlink()
+    if told:
+        state.write_bytes(told)
+    until(lambda: not both[0].is_running(), "its launcher is dead")
+    ours = {process.pid for process in world.processes()}
+    assert server.pid in ours
+
+    status = world.status()
+    assert (status["state"], f"{server.pid} " in status["reason"]) == ("dead", True)
+    for _ in range(2):  # a refusal takes no mark away
+        refused = world.run("up", "-p", "stub", "--detach")
+        assert refused.returncode == 1
+        assert f"{server.pid} " in refused.stderr
+    assert world.run("down", "-p", "stub").returncode == 1
+    killed = world.run("down", "-p", "stub", "--now")
+
+    assert killed.returncode == 0, killed.stderr
+    assert "killed what was left of its server" in killed.stdout
+    world.until_nothing_is_left()
+    assert world.run("up", "-p", "stub", "--detach").returncode == 0
+
+
+def test_a_claim_leads_to_all_of_its_launcher_and_to_nobody_else(tree: Tree) -> None:
+    leader = "import os; os.setsid(); os.system('env -i sleep 600 &'); "
+    mine = tree.start(leader + SLEEP, env={MARK: f"{HEX}.1", "PATH": os.environ["PATH"]})
+    again = tree.start(env={MARK: f"{HEX}.2"})  # in this test's session, which is not its own
+    for other in (f"{HEX}", f"{HEX}0.1", f"x{HEX}.1", ""):
+        tree.start(env={MARK: other})
+
+    found = pids(leftovers.find(Session(claim=HEX)))
+
+    orphans = {pid for pid in found if psutil.Process(pid).name() == "sleep"}
+    assert found - orphans == {mine, again}
+    assert orphans, "who shares its session has no mark of its own"
+    assert pids(leftovers.find(replace(session(mark="other", reaper=1), claim=HEX))) == found
+    assert leftovers.find(Session()) == []

@@ -5,6 +5,7 @@ Orphans it lost would go to init, and be seen.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ import pytest
 from conftest import RIG, next_line, running, until
 
 from launcher.serve import reaper
+from launcher.serve.session import Died, ProcessTree
 
 Reaped = tuple[subprocess.Popen[str], socket.socket]
 
@@ -264,7 +266,23 @@ def test_what_passes_for_a_tracker_and_does_not_end_is_killed(
 def test_a_command_that_is_not_there_is_told(reap: Callable[..., Reaped]) -> None:
     _, control = reap("/no/such/python", "-m", "sglang.launch_server")
 
-    assert heard(control) == ["exec No such file or directory: /no/such/python"]
+    assert heard(control) == ["exec 2 No such file or directory: /no/such/python"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(errno.EAGAIN, None), (errno.ENOMEM, None), (errno.EMFILE, None), (errno.ETXTBSY, None),
+     (errno.ENOENT, 127), (errno.EACCES, 127), (errno.ENOEXEC, 127)],
+)  # fmt: skip
+def test_a_host_that_is_short_of_something_is_no_fault_of_the_command(
+    number: int, status: int | None
+) -> None:
+    """A status of 127 is final: a command that cannot be run is not tried again."""
+    tree = ProcessTree.__new__(ProcessTree)
+
+    tree._hear(f"exec {number} {os.strerror(number)}: /python")
+
+    assert tree.died == Died(status, f"could not be executed: {os.strerror(number)}: /python")
 
 
 def test_descendants_do_not_count_zombies() -> None:

@@ -5,6 +5,7 @@ Only headers are read, never weights.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -117,10 +118,13 @@ def _said(model: str, env: Mapping[str, str]) -> Model:
 
 def sizes(folder: str) -> list[tuple[str, int]]:
     """Name and bytes of every tensor in the weight files of a folder that are whole; only headers
-    are read.
+    are read. None of what can be no folder here.
     """
     found = []
-    for _, told in safetensors.each(sorted(Path(folder).glob("*.safetensors"))):
+    files: list[Path] = []
+    with contextlib.suppress(OSError, ValueError):
+        files = sorted(Path(folder).glob("*.safetensors"))
+    for _, told in safetensors.each(files):
         if not isinstance(told, Exception):
             found += [(name, _length(tensor)) for name, tensor in told.items()]
     return found
