@@ -28,6 +28,7 @@ TEMPLATE = re.compile(
 )
 _STATEMENT = re.compile(r"\{%[^%\n]*%\}")
 _PROMPT = re.compile(r"^[ \t]*(?:(?:[$>%] +)+(?=\S)|>+[ \t]*$|!(?=[A-Za-z/]))", re.MULTILINE)
+_IS_CONTINUED = re.compile(r"\\[ \t\r]*$")
 _TAG = re.compile(
     r"</[A-Za-z][\w-]*>|<(?:details|summary|pre|code|br|div|span|strong|ul|ol|li|table|t[rdh]|h[1-6]"
     r"|blockquote)(?:[ \t][^<>\n]*)?/?>"
@@ -57,7 +58,23 @@ def unprompted(text: str) -> str:
     """A text without the signs that shells and forums put before a line."""
     if _OF_DIFF.search(text):  # what it takes away is no more
         text = _CHANGED.sub(blanked_match, text)
-    return _PROMPT.sub(blanked_match, _TAG.sub(blanked_match, text))
+    return _PROMPT.sub(_unless_redirected, _TAG.sub(blanked_match, text))
+
+
+def _unless_redirected(found: re.Match[str]) -> str:
+    """A prompt as blanks; the last `>` before a continued line is one where the line before has as
+    many, or an option follows, and else sends what the command prints to a file.
+    """
+    text, signs = found.string, found[0].split()
+    before = text[: found.start()].splitlines()[-1:] or [""]
+    if signs[-1:] != [">"] or not _IS_CONTINUED.search(before[0]):
+        return blanked_match(found)
+    prompt = _PROMPT.match(before[0])
+    as_many = len(signs) <= len(prompt[0].split() if prompt else ())
+    if as_many or text.startswith("-", found.end()):
+        return blanked_match(found)
+    last = found[0].rindex(">")
+    return blanked(found[0][:last]) + found[0][last:]
 
 
 def _fenced(text: str) -> str:
