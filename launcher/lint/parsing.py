@@ -142,7 +142,7 @@ def may_be_built_in(given: Given, within: Release) -> bool:
     if given.option:
         if given.option.parts and given.problem:
             return _refused_when(given, given.option) is Shows.LOAD and MEANT not in given.problem
-        near = [get_close_matches(one, given.option.choices or (), 1, 0.8) for one in given.values]
+        near = [get_close_matches(one, given.option.choices, 1, 0.8) for one in given.values]
         return bool(given.problem and given.option.choices) and not any(near)
     if given.is_positional or (given.problem or "").startswith("ambiguous"):
         return False
@@ -226,7 +226,7 @@ def glued(word: str, within: Release) -> tuple[str, str] | None:
     option = within.options.get(found[1]) if found else None
     if not found or option is None or option.takes == "nothing":
         return None
-    wrong = misfit(option.name, option.type, tuple(map(str, option.choices)), found[2])
+    wrong = misfit(option.name, option.type, option.choices, found[2])
     return None if wrong else (found[1], found[2])
 
 
