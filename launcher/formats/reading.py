@@ -27,6 +27,7 @@ from launcher.formats import (
     supervisor,
     systemd,
 )
+from launcher.formats.apart import apart
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
 from launcher.formats.container import OF_HOST, container, pinned, unreleased
@@ -237,6 +238,12 @@ def _of_lists(text: str, notes: Notes) -> Iterator[Launch]:
 
 
 def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    parts = [*apart(text, SOUGHT)]
+    found = [launch for part in parts for launch in _of_script(part, notes, depth)]
+    yield from sorted(found, key=lambda launch: launch.line) if len(parts) > 1 else found
+
+
+def _of_script(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     script = Script(text, wanted=launches.is_of_interest)
     job = of_slurm("\n".join(re.findall(r"^#SBATCH\s.*", text, re.MULTILINE)))
     for launch in launches.of_script(script):

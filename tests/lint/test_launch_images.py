@@ -130,7 +130,9 @@ def test_every_choice_of_a_build_of_ones_own_is_judged(engine: str) -> None:
         given = " ".join(f"{name} {value(name)}" for name in sorted(chosen))
         program = " ".join(spoken.programs[0])
 
-        [judged] = judge(f"docker run somebody/{engine}:mine {program} m {given}", Target()).launches
+        [judged] = judge(
+            f"docker run somebody/{engine}:mine {program} m {given}", Target()
+        ).launches
 
         assert len(chosen) > 10
         assert chosen.keys() <= {entry.name for entry in judged.releases[spoken.options.newest]}
