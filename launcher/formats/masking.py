@@ -26,6 +26,7 @@ TEMPLATE = re.compile(
     r"\$?\{\{[^{}\n]*\}\}|(?<![<\w])<(?:[A-Za-z](?:[\w .:/|-]{0,60}\w)?|\.{2,3}|x{2,4})>"
     r"|(?<![\w${])YOUR_[A-Z0-9_]+\b(?![=}])"
 )
+_SUM = re.compile(r"\(\((?:(?!\)\)).){1,200}\)\)", re.DOTALL)  # bash knows names alone in it
 _STATEMENT = re.compile(r"\{%[^%\n]*%\}")
 _PROMPT = re.compile(r"^[ \t]*(?:(?:[$>%] +)+(?=\S)|>+[ \t]*$|!(?=[A-Za-z/]))", re.MULTILINE)
 _IS_CONTINUED = re.compile(r"\\[ \t\r]*$")
@@ -51,6 +52,7 @@ def masked(text: str) -> tuple[str, list[str]]:
     if text.count("<<") > MOST_DOCUMENTS:  # the parser keeps all that are open for each word
         text = text.replace("<<", "  ")
     text = _STATEMENT.sub(blanked_match, TEMPLATE.sub(lambda found: FILL * len(found[0]), text))
+    text = _SUM.sub(lambda found: found[0].replace(FILL, "x"), text)
     return _continued(text)
 
 
