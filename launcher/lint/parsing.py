@@ -20,15 +20,16 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
 WHEEL = "the wheel of each release"
+LAST_COUNTS = "given again further on: the last one counts"
 MEANT = "did you mean"  # of a slip
 GLUED = re.compile(r"(--?[a-zA-Z][\w-]*?)(-?\d[\w.]*)")  # `-tp8`: an option, and a number
 
 
 def of_option(
-    given: Given, stead: Given | None, within: Release, *, hints: bool
+    given: Given, stead: Given | None, within: Release, *, hints: bool, is_open: bool = False
 ) -> Iterator[Concern]:
     """What the release's parser makes of it; `stead`: what counts in its stead, if anything does;
-    `hints`: look for what an unknown name means.
+    `hints`: look for what an unknown name means; `is_open`: nobody knows whether the two differ.
     """
     known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
@@ -60,8 +61,9 @@ def of_option(
             given.member,
             given.values,
         )
-        verdict = Verdict.INERT if is_same else Verdict.CONFLICTS
         why = "given again further on" if is_same else _lost(given, stead, within)
+        is_inert = is_same or (is_open and why == LAST_COUNTS)
+        verdict = Verdict.INERT if is_inert else Verdict.CONFLICTS
         yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
 
 
@@ -97,7 +99,7 @@ def _lost(given: Given, stead: Given, within: Release) -> str:
         return f"given in parts, too ({stead.word}): they alone count, wherever they stand"
     if given.member and stead.read != given.read:
         return f"given in parts by another of its names, too: {stead.word} counts alone"
-    return "given again further on: the last one counts"
+    return LAST_COUNTS
 
 
 def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:

@@ -18,7 +18,9 @@ from launcher.formats.masking import CUTS
 from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
 from launcher.knowledge import gpus, images
-from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
+from launcher.lint.as_plan import as_plan
+from launcher.lint.lint import Entry, lint, notes
+from launcher.lint.secrets import secrets
 from launcher.redact.assigned import assigned
 from launcher.redact.expansions import parts
 from launcher.redact.keyspelling import HIDDEN, spellings

@@ -36,7 +36,8 @@ from launcher.formats.launches import Launch
 from launcher.formats.reading import read
 from launcher.host.facts import Engine, Host, known
 from launcher.knowledge import nccl
-from launcher.lint.lint import as_plan, lint
+from launcher.lint.as_plan import as_plan
+from launcher.lint.lint import lint
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan

@@ -261,7 +261,7 @@ UNSET = [
 def test_what_whoever_runs_it_is_to_set_is_unknown_where_an_option_wants_it(
     script: str, words: tuple[str, ...]
 ) -> None:
-    [launch] = [one for one in read(f"{script}\n").launches]
+    [launch] = read(f"{script}\n").launches
 
     assert launch.words == words
 
