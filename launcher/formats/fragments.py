@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import nearest_name
 from launcher.formats import dockerfile, lists, systemd
-from launcher.formats.markdown import blanked, blocks
+from launcher.formats.markdown import blanked, blanked_match, blocks
 from launcher.knowledge import forks, others
 
+_ITEM = re.compile(r"""^[ \t]*-[ \t]+(["'])--[^\n]*\1[ \t]*(?:#[^\n]*)?$""", re.MULTILINE)
 _NAME = re.compile(r"--?[A-Za-z]")
 # what programs of any kind call so: no word of an engine's
 _ANYBODYS = frozenset(
@@ -69,10 +70,11 @@ def _is_known(word: str, engine: str) -> bool:
 
 def open_to_options(text: str) -> str:
     """A text without what has a form of its own, in which an option is some program's: code,
-    Dockerfiles and units; as many characters, lines kept.
+    Dockerfiles, units, and items of lists, whose values are items, too; as many characters, lines
+    kept.
     """
     for start, end in blocks(text) or [(0, len(text))]:
         block = text[start:end]
         if lists.is_code(block) or dockerfile.FROM.search(block) or systemd.is_unit(block):
             text = text[:start] + blanked(block) + text[end:]
-    return text
+    return _ITEM.sub(blanked_match, text)
