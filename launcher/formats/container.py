@@ -24,8 +24,8 @@ TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:[:+]v?|==)
 # A release that a text pins elsewhere: `pip install sglang[all]==0.5.9`, `sglang: 0.5.9` of
 # check_env, an image that is pulled. `>=` pins none, and sglang-router has numbers of its own.
 PINNED = re.compile(
-    rf"(?<![\w.-])({'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:==|:[ \t]*v?)(\d+\.\d+\.\d+(?:\.?post\d+)?)"
-    r"(?![\w.]*\.\d)",
+    rf"(?<![\w.-])({'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:==|:[ \t]*[\"']?v?)"
+    r"(\d+\.\d+\.\d+(?:\.?post\d+)?)(?![\w.]*\.\d)",
     re.IGNORECASE,
 )
 # Whose images of an engine have the numbers of another program: LMCache's own releases.

@@ -162,6 +162,10 @@ def _ours(found: list[Launch], notes: Notes) -> list[Launch]:
         if ELIDED & {*launch.words}:
             notes.append(f"line {launch.line} leaves words of a launch out (...): not judged")
     found = [launch for launch in found if not ELIDED & {*launch.words}]
+    for launch in found:
+        if launch.instead:
+            notes.append(f"line {launch.line} starts {launch.instead}: not judged")
+    found = [launch for launch in found if not launch.instead]
     ours = [launch for launch in found if launch.words]
     for launch in found if ours else ():
         if not launch.words:

@@ -336,9 +336,10 @@ class Document:
 def _image(tables: Sequence[Table]) -> str:
     """The image that a container, or a chart, names: `repository:tag`, too."""
     for table in (*tables[::-1],):
-        node = (
-            get(table, "image") or get(table, "container") or get(get(table, "model"), "container")
-        )
+        # Recipes of srt-slurm run an image by a name of their cluster's, and say which it is.
+        own = get(get(get(table, "identity"), "container"), "image")
+        alias = get(table, "container") or get(get(table, "model"), "container")
+        node = own or get(table, "image") or alias
         if isinstance(node, Table):
             named, tag = word(get(node, "repository") or get(node, "name")), word(get(node, "tag"))
             return f"{named}:{tag}" if tag else named

@@ -148,7 +148,7 @@ def _left_alone(given: Given, launch: Launch, within: Release) -> tuple[str, Kno
     front = dialect(launch.engine).fronts.get(launch.program)
     if front and given.option is None and front.reads(given.word, within.name):
         return f"{launch.program} reads it, before the engine does", Known.READ, WHEEL
-    wrapper = wrappers.of_program(launch.program)
+    wrapper = wrappers.of_program(launch.starter)
     if wrapper and (why := passed_over(given, wrapper, within)):
         return why, Known.of(wrapper.evidence), wrapper.source
     if fork := of_its_fork(given, launch.forks):
@@ -277,7 +277,7 @@ def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Relea
     return replace(
         made,
         target=replace(made.target, infiniband=target.infiniband),
-        serves=wrappers.of_program(launch.program) is None,
+        serves=wrappers.of_program(launch.starter) is None,
     )
 
 
@@ -342,7 +342,7 @@ def _doubted(launch: Launch, target: Target) -> Iterator[str]:
 
 def _unjudged(launch: Launch, givens: Sequence[Given], within: Release) -> Iterator[str]:
     """What the program that starts the engine may have, and nobody here knows."""
-    wrapper = wrappers.of_program(launch.program)
+    wrapper = wrappers.of_program(launch.starter)
     words = [one.word for one in givens if wrapper and is_unjudged(one, within)]
     unknown = [word for word in words if wrapper and not wrapper.has(word)]
     if wrapper and unknown:

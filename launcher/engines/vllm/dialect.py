@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.engines.dialect import Dialect
+from launcher.engines.dialect import Dialect, Front
 from launcher.engines.options import Catalogue
 from launcher.engines.vllm import KEY, NAME, PACKAGE
 from launcher.engines.vllm.conditions import CONDITIONS
@@ -24,6 +24,8 @@ _REPLICAS_ELSEWHERE = (
     "data-parallel-external-lb",
 )
 
+# entrypoints/cli/main.py, and vLLM-Omni's own command of that name (source).
+FRONT = Front(other="vLLM-Omni", by="--omni")
 DIALECT = Dialect(
     name=NAME,
     package=PACKAGE,
@@ -93,7 +95,7 @@ DIALECT = Dialect(
     key=KEY,
     config="config",
     positional="model",
-    fronts={},
+    fronts=dict.fromkeys(("vllm", "vllm.entrypoints.cli.main"), FRONT),
     variables=("VLLM_",),
     renamed={},
     memory=MEMORY,
