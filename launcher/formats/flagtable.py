@@ -35,7 +35,11 @@ def is_one(node: Table, *, named: bool) -> bool:
     """Whether its keys are options; `named`: its own key says that they are."""
     if is_of_chart(node) and not named:
         return False
-    known = _known(node, engine_of(node))
+    engine = engine_of(node)
+    known = _known(node, engine)
+    of_tables = sum(isinstance(value, Table) for _, value in node.items)
+    if 2 * of_tables > len(node.items):  # what describes options, as a schema does
+        return False
     return known >= (1 if named else LEAST) and 2 * known >= len(node.items)
 
 

@@ -19,6 +19,8 @@ MOST_COMMENTS = 50  # in a row
 MOST_DOCUMENTS = 100  # here documents of a script
 FILL = "\x01"  # in a word, for what a template fills in
 _QUOTES = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"})
+# can't, it's: of prose around a command, and no quote. `-e's/a/b/'` is one.
+_CONTRACTED = re.compile(r"(?<=[A-Za-z])(?<!\s-[A-Za-z])'(?=(?:s|t|re|ve|ll|d|m)(?![\w']))")
 _BLANK = re.compile("[\u00a0\u2000-\u200a\u202f\u3000\0\r]")
 _OTHER = re.compile(r"[^\x02-\x7f]")
 # `${{ github }}`, `{{ jinja }}`, `<a placeholder>` and YOUR_KEY stand for a word or a part of one.
@@ -47,7 +49,7 @@ def masked(text: str) -> tuple[str, list[str]]:
     """The text as ASCII of the same length, and what a shell would have made of it otherwise."""
     text = text.replace("\\\r\n", " \\\n")  # Windows' ends of lines: no blank of the author's
     text = _OTHER.sub("x", _BLANK.sub(" ", text.translate(_QUOTES)))
-    text = _fenced(unprompted(text))
+    text = _CONTRACTED.sub("x", _fenced(unprompted(text)))
     text = _OF_WINDOWS.sub(lambda found: found[1] + "\\", text)
     if text.count("<<") > MOST_DOCUMENTS:  # the parser keeps all that are open for each word
         text = text.replace("<<", "  ")

@@ -27,7 +27,7 @@ from launcher.formats import (
     supervisor,
     systemd,
 )
-from launcher.formats.apart import apart
+from launcher.formats.apart import apart, commands
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
 from launcher.formats.container import OF_HOST, container, pinned, unreleased
@@ -123,7 +123,7 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
         inner = _of_shell(code, notes, depth)
         made += [_elsewhere(launch, start, lines) for launch in inner]
         rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
-    for reader in (_of_shell, _of_quoted, _of_arguments, _of_options, _of_printed):
+    for reader in (_of_shell, _of_lines, _of_quoted, _of_arguments, _of_options, _of_printed):
         if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:
             return sorted([*made, *found], key=lambda launch: launch.line) if made else found
     notes += [] if made else [*complaints, *islice(_run_elsewhere(rest), MOST_SCRIPTS)]
@@ -245,6 +245,12 @@ def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     parts = [*apart(text, SOUGHT)]
     found = [launch for part in parts for launch in _of_script(part, notes, depth)]
     yield from sorted(found, key=lambda launch: launch.line) if len(parts) > 1 else found
+
+
+def _of_lines(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    """The commands among the lines of a text that is prose, and no script."""
+    if found := commands(text, SOUGHT):
+        yield from _of_script(found, notes, depth)
 
 
 def _of_script(text: str, notes: Notes, depth: int) -> Iterator[Launch]:

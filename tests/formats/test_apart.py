@@ -56,3 +56,85 @@ def test_a_launch_in_a_block_that_is_no_script_is_read_where_it_stands() -> None
 
     assert launch.words[:4] == ("--model-path", "m", "--port", "1")
     assert text.splitlines()[launch.line - 1].startswith("sglang serve")
+
+
+def test_what_a_section_exports_is_of_its_launches_alone() -> None:
+    text = "".join(
+        (
+            "# Host\n" + block("export A=1"),
+            "## One\n" + block("export B=2\nM=m") + block(f"{LAUNCH} --x $M"),
+            "### More\n" + block(f"{LAUNCH} --y $M"),
+            "## Another\n"
+            + block("P=3")
+            + block(f"export C=3\n{LAUNCH}")
+            + block(f"{LAUNCH} --z 1"),
+            "## The last\n" + block(f"{LAUNCH} --p $P"),
+        )
+    )
+
+    found = read(text).launches
+
+    assert [one.env for one in found] == [{"A": "1", "B": "2"}, {}, {"C": "3"}, {"C": "3"}, {}]
+    assert [one.words[4:] for one in found] == [
+        ("--x", "m"),
+        ("--y", "$M"),
+        (),
+        ("--z", "1"),
+        ("--p", "3"),
+    ]
+
+
+def test_without_a_heading_all_blocks_are_of_one_host() -> None:
+    text = block("export A=1") + block(LAUNCH) + block(f"{LAUNCH} --x 1")
+
+    assert [one.env for one in read(text).launches] == [{"A": "1"}, {"A": "1"}]
+
+
+def test_a_text_without_a_fence_is_one_part_whatever_it_is() -> None:
+    [launch] = read(f"Here it isn't (a script\n{LAUNCH}\n").launches
+
+    assert launch.words == ("--model-path", "m", "--port", "1")
+
+
+PROSE = [
+    "I can't start it:",
+    "It doesn't work, and I'm sure that it's the driver's fault. They'd say we've lost:",
+    "The team\u2019s box isn\u2019t ours:",
+    "Here it isn't (a script",
+    "* don't `x",
+    "case in point",
+    'It says "not found',
+    "A model (GLM-5) on 8x B200; {see below",
+    "if it helps",
+    "Users' servers:",
+]
+
+
+@pytest.mark.parametrize("before", PROSE)
+@pytest.mark.parametrize("after", ["", "Thanks, it's on a B200.", "It says: can't (open"])
+@pytest.mark.parametrize("blank", ["", "\n"])
+def test_prose_around_a_command_hides_nothing_of_it(before: str, after: str, blank: str) -> None:
+    text = f"{before}\n{blank}export A=1\n{LAUNCH} \\\n  --tp-size 2\n{blank}{after}\n"
+
+    [launch] = read(text).launches
+
+    assert launch.words == ("--model-path", "m", "--port", "1", "--tp-size", "2")
+    assert text.splitlines()[launch.line - 1].startswith("sglang serve")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sed -e's/a/b/' x; sglang serve --x 'it'\"'\"'s' --y 'a b'",
+        "sglang serve --x 'it'\\''s' --y 'a b'",
+        "X='a' Y='b s'; sglang serve --x $'it\\'s' --y 'a b'",
+    ],
+)
+def test_an_apostrophe_that_bash_reads_is_a_quote(script: str) -> None:
+    [launch] = read(f"{script}\n").launches
+
+    assert launch.words == ("--x", "it's", "--y", "a b")
+
+
+def test_what_a_comment_says_is_no_command_in_prose_either() -> None:
+    assert read(f"case in point (\n# {LAUNCH}\n").launches == ()
