@@ -37,7 +37,7 @@ from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
 from launcher.formats.words import Piece, Text, Word, moved, split, text_of, values
-from launcher.knowledge import forks
+from launcher.knowledge import forks, gpu_names
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
@@ -90,8 +90,9 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
     ours = _ours(_of_engines(_few(found[:MOST_LAUNCHES], notes), text, notes), notes)
     ours = [*_of_forks(_released(ours, pinned(text)), text)]
-    together = _on_one_port([*_once(ours)])
-    return Reading(tuple(together), tuple(dict.fromkeys(notes)))
+    together, named = _on_one_port([*_once(ours)]), gpu_names.named(text)
+    told = (replace(one, around=replace(one.around, named=named)) for one in together)
+    return Reading(tuple(told), tuple(dict.fromkeys(notes)))
 
 
 def _whole_lines(text: str) -> str:

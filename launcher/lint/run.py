@@ -38,6 +38,7 @@ PARAMETER = re.compile(
 )
 LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
+WHAT_HANGS = "what hangs on the GPU"
 WHOLE = "give it the whole command, or its list of options"
 
 
@@ -229,10 +230,13 @@ def _assumed(
         why = "one release, and its tag does not say which: one column is its own (--release)"
         yield f"the image {launch.image} is {why}"
     if whose := images.of_other_gpus(launch.image):
-        how = (
-            f"judged for {at.arch}, as asked" if at.arch else "what hangs on the GPU is not judged"
-        )
+        how = f"judged for {at.arch}, as asked" if at.arch else f"{WHAT_HANGS} is not judged"
         yield f"the image {launch.image} is for {whose}: {how}"
+    is_asked = _placed(launch, target) != target
+    if target.is_guess and not (at.is_guess or is_asked or whose):
+        named = " and ".join(one.said for one in launch.around.named)
+        how = f"it is judged for {at.gpu or at.arch}" if at.arch else f"{WHAT_HANGS} is not judged"
+        yield f"the text names {named}: {how} (--gpu)"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [
@@ -259,6 +263,7 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     if at.is_guess and images.of_other_gpus(launch.image):
         at = replace(at, arch=None, gpu=None, memory=None, is_guess=False)
     at = _placed(launch, at) if at.is_guess else at
+    at = _named(launch, at) if at.is_guess else at
     if at.model != Model():
         return at
     plan = as_plan(launch, launch.given(at.known), at, at.known)
@@ -273,6 +278,21 @@ def _placed(launch: Launch, at: Target) -> Target:
         return at
     gpu = found[0].id if len(found) == 1 else None
     return replace(at, arch=found[0].arch, gpu=gpu, is_guess=False)
+
+
+def _named(launch: Launch, at: Target) -> Target:
+    """The target with the GPUs that the launch's text names, where they are of one architecture;
+    with none where it names others than those that are guessed.
+    """
+    named = launch.around.named
+    archs = {one.arch for one in named}
+    if not named or (at.arch in archs and len(archs) > 1):
+        return at
+    [arch, *more] = archs
+    products = {one.product for one in named}
+    is_one = not more and arch in ARCHS
+    gpu = next(iter(products)) if is_one and len(products) == 1 else None
+    return replace(at, arch=arch if is_one else None, gpu=gpu or None, memory=None, is_guess=False)
 
 
 def _asked(target: Target, engine: str) -> str | None:
