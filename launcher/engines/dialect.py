@@ -133,6 +133,7 @@ class Dialect:
     conditions: Mapping[str, Condition]  # that its issues compute beside those of any engine
     meant: Mapping[str, str]  # variables that recipes have and no release reads: what to write
     gone: Mapping[str, Gone]  # options, likewise, by their names without dashes
+    gone_parts: Mapping[str, str]  # of JSON options, as `option.part`
     defaults: Path  # the rules that choose what a profile leaves open
     variants: tuple[str, ...]  # distributions that bring it, built for other hardware
     start_limit: tuple[str, float]  # what ends a start that takes longer, and its default, seconds

@@ -9,7 +9,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from launcher.engines import parts
-from launcher.engines.dialect import Gone
+from launcher.engines.dialect import Dialect, Gone
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Option, Release, nearest_name, version
@@ -20,6 +20,8 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
 WHEEL = "the wheel of each release"
+NO_PART = re.compile(r"(--[\w-]+) has no ([\w.-]+)")
+GONE = " any more"
 LAST_COUNTS = "given again further on: the last one counts"
 MEANT = "did you mean"  # of a slip
 GLUED = re.compile(r"(--?[a-zA-Z][\w-]*?)(-?\d[\w.]*)")  # `-tp8`: an option, and a number
@@ -39,7 +41,10 @@ def of_option(
     when = _refused_when(given, given.option)
     if given.problem and not (stead and when is Shows.LOAD):
         instead = "one of its choices" if given.option.choices else "a value that it takes"
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, when, instead)
+        part, history = _of_part(given, within)
+        why = f"{given.problem}{history}"
+        instead = _own(within).gone_parts.get(part, "leave it out") if part else instead
+        yield Concern(Verdict.WRONG, why, known, WHEEL, when, instead)
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
@@ -65,6 +70,25 @@ def of_option(
         is_inert = is_same or (is_open and why == LAST_COUNTS)
         verdict = Verdict.INERT if is_inert else Verdict.CONFLICTS
         yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
+
+
+def _of_part(given: Given, within: Release) -> tuple[str, str]:
+    """The part of a JSON option that the release has not, as `option.part`, and which releases
+    have it; "" and "" for another problem, or for a slip.
+    """
+    found = NO_PART.fullmatch(given.problem or "")
+    if not found:
+        return "", ""
+    option, part = found.groups()
+    there = [
+        name
+        for name in within.catalogue.releases
+        if (known := within.catalogue.release(name).options.get(option)) and part in known.parts
+    ]
+    before = [name for name in there if version(name) < version(within.name)]
+    if before:
+        return f"{option[2:]}.{part}", f"{GONE}: {before[-1]} was the last"
+    return f"{option[2:]}.{part}", f" before {there[0]}" if there else ""
 
 
 def _refused_when(given: Given, option: Option) -> Shows:
@@ -142,6 +166,8 @@ def may_be_built_in(given: Given, within: Release) -> bool:
     """
     word = given.read or given.word
     if given.option:
+        if NO_PART.fullmatch(given.problem or ""):  # no slip
+            return not _of_part(given, within)[1].startswith(GONE)
         if given.option.parts and given.problem:
             return _refused_when(given, given.option) is Shows.LOAD and MEANT not in given.problem
         near = [get_close_matches(one, given.option.choices, 1, 0.8) for one in given.values]
@@ -218,8 +244,7 @@ def named_model(given: Given, within: Release) -> str:
     is_model = models.is_id(given.word) or given.word.startswith(("/", "./", "~/"))
     if given.option or not given.is_positional or not is_model:
         return ""
-    [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
-    return f"--{dialect(own).option_of('model_path')}={given.word}"
+    return f"--{_own(within).option_of('model_path')}={given.word}"
 
 
 def glued(word: str, within: Release) -> tuple[str, str] | None:
@@ -234,8 +259,13 @@ def glued(word: str, within: Release) -> tuple[str, str] | None:
 
 def gone_option(word: str, within: Release) -> Gone | None:
     """What is known of an option that older releases had than those that are known."""
+    return None if within.accepts(word) else _own(within).gone.get(word.lstrip("-"))
+
+
+def _own(within: Release) -> Dialect:
+    """The engine of a release."""
     [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
-    return None if within.accepts(word) else dialect(own).gone.get(word.lstrip("-"))
+    return dialect(own)
 
 
 def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:

