@@ -31,6 +31,7 @@ TEMPLATE = re.compile(
 _SUM = re.compile(r"\(\((?:(?!\)\)).){1,200}\)\)", re.DOTALL)  # bash knows names alone in it
 _STATEMENT = re.compile(r"\{%[^%\n]*%\}")
 _PROMPT = re.compile(r"^[ \t]*(?:(?:[$>%] +)+(?=\S)|>+[ \t]*$|!(?=[A-Za-z/]))", re.MULTILINE)
+_NUMBER = re.compile(r"^[ \t]*(\d{1,5})(?:[ ]?[:|.)\u2502]|(?=\t)|(?=[ ]))(?![\d.])", re.MULTILINE)
 _IS_CONTINUED = re.compile(r"\\[ \t\r]*$")
 _TAG = re.compile(
     r"</[A-Za-z][\w-]*>|<(?:details|summary|pre|code|br|div|span|strong|ul|ol|li|table|t[rdh]|h[1-6]"
@@ -47,7 +48,9 @@ _LATE_BACKSLASH = re.compile(r"\\([ \t]+)$", re.MULTILINE)
 
 def masked(text: str) -> tuple[str, list[str]]:
     """The text as ASCII of the same length, and what a shell would have made of it otherwise."""
-    text = text.replace("\\\r\n", " \\\n")  # Windows' ends of lines: no blank of the author's
+    text = _unnumbered(text).replace(
+        "\\\r\n", " \\\n"
+    )  # Windows' ends of lines: no blank of the author's
     text = _OTHER.sub("x", _BLANK.sub(" ", text.translate(_QUOTES)))
     text = _CONTRACTED.sub("x", _fenced(unprompted(text)))
     text = _OF_WINDOWS.sub(lambda found: found[1] + "\\", text)
@@ -60,9 +63,20 @@ def masked(text: str) -> tuple[str, list[str]]:
 
 def unprompted(text: str) -> str:
     """A text without the signs that shells and forums put before a line."""
+    text = _unnumbered(text)
     if _OF_DIFF.search(text):  # what it takes away is no more
         text = _CHANGED.sub(blanked_match, text)
     return _PROMPT.sub(_unless_redirected, _TAG.sub(blanked_match, text))
+
+
+def _unnumbered(text: str) -> str:
+    """A text without the numbers of its lines, where all of them have one and count up."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    found = [_NUMBER.match(line) for line in lines]
+    numbers = [int(one[1]) for one in found if one]
+    if len(numbers) < max(2, len(lines)) or numbers != sorted({*numbers}):
+        return text
+    return _NUMBER.sub(blanked_match, text)
 
 
 def _unless_redirected(found: re.Match[str]) -> str:

@@ -43,6 +43,7 @@ FORMS = {
     "services": "compose",
     "jobs": "workflow",
     "containerdefinitions": "task definition",
+    "hostconfig": "docker inspect",
     "hosts": "ansible",
     "tasks": "ansible",
 }
@@ -88,9 +89,9 @@ class Document:
             {name.value.lower() for name, _ in first.items} if isinstance(first, Table) else set()
         )
         known = next((form for key, form in FORMS.items() if key in keys), "")
-        if not known and isinstance(root, List) and isinstance(first, Table):
-            return "ansible"
-        return known or ("json" if self.source.text.lstrip()[:1] in ("{", "[") else "")
+        if known or self.source.text.lstrip()[:1] in ("{", "["):
+            return known or "json"
+        return "ansible" if isinstance(root, List) and isinstance(first, Table) else ""
 
     # -- the walk ----------------------------------------------------------------------------------
 
