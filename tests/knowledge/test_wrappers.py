@@ -59,7 +59,7 @@ def test_its_own_option_is_left_alone(one: wrappers.Wrapper, name: str) -> None:
     text = through(one, f"--{name} x --no-{name}")
     said = entries(text)
 
-    assert {said[f"--{name}"].why, said[f"--no-{name}"].why} == {"Dynamo reads it"}
+    assert {said[f"--{name}"].why, said[f"--no-{name}"].why} == {f"{one.name} reads it"}
     assert not [entry for entry in said.values() if entry.verdict.says_no]
     assert rewrite(read(text).launches[0], target(one.engine)).edits == ()
 

@@ -44,6 +44,7 @@ DIALECT = Dialect(
         ("launch_server.py",),
         ("sglang", "serve"),
         ("dynamo.sglang",),
+        ("sglang_router.launch_server",),
     ),
     images=(),
     options=Catalogue(
