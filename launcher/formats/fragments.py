@@ -11,6 +11,8 @@ from launcher.formats import dockerfile, lists, systemd
 from launcher.formats.markdown import blanked, blanked_match, blocks
 from launcher.knowledge import forks, others
 
+_PLAIN = re.compile(r"\(?[A-Za-z][a-z]*[.,;:)]{0,2}")
+MOST_PLAIN = 3  # such words beside the options, as a model and a list have them
 _ITEM = re.compile(r"""^[ \t]*-[ \t]+(["'])--[^\n]*\1[ \t]*(?:#[^\n]*)?$""", re.MULTILINE)
 _NAME = re.compile(r"--?[A-Za-z]")
 # what programs of any kind call so: no word of an engine's
@@ -28,6 +30,14 @@ def is_engines(words: Sequence[str]) -> bool:
     counts = (sum(_is_known(word, engine) for word in names) for engine in NAMES)
     known = max(counts)
     return known > 0 and 2 * known >= len(names)
+
+
+def is_prose(words: Sequence[str]) -> bool:
+    """Whether options stand in a sentence: there are more words of the language than each option
+    could have for its value.
+    """
+    options = sum(_NAME.match(word) is not None for word in words)
+    return sum(_PLAIN.fullmatch(word) is not None for word in words) > options + MOST_PLAIN
 
 
 def is_anybodys(words: Iterable[str]) -> bool:

@@ -364,8 +364,9 @@ def _of_whom(found: Launch) -> Launch:
 
 
 def _first_option(words: Sequence[Word]) -> int | None:
-    said = enumerate(word.value for word in words)
-    return next((at for at, word in said if _OPTION.match(word)), None)
+    said = values(words)
+    first = next((at for at, word in enumerate(said) if _OPTION.match(word)), None)
+    return None if first is None or fragments.is_prose(said[first:]) else first
 
 
 def _paragraphs(text: str) -> list[int]:
