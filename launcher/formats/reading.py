@@ -59,8 +59,6 @@ _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 OURS = re.compile(r"\bglm5-serve[\"']?(?=\s)[^#]{0,400}?[\s\"'=]up(?=[\s\"'])")
 ELIDED = frozenset(("...", "\u2026", "[...]"))
 Notes = list[str]
-
-
 WINDOWS = (
     "the lines end as Windows ends them: a shell takes the carriage return for a part of the last"
     " word (dos2unix)"
@@ -337,8 +335,8 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
         said = values(words)
         if first and (program := launches.other_program(command.words)):
             near = launches.meant(program)
-            hint = f": did you mean {near}?" if near else ""
-            notes.append(f"{program} is started, and is no server that is known{hint}")
+            hint = f" known: did you mean {near}?" if near else " known"
+            notes.append(f"{program} is started, and is no server that is{hint}")
             continue
         if first and not fragments.tell_one(said):
             continue

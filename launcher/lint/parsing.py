@@ -210,8 +210,8 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
         back = f", and back with {later[0]}" if later else ""
         why = f"removed after {earlier[-1]}{back}: the arguments are refused"
         matters = re.fullmatch(_own(within).matters, word.lstrip("-"))
-        fix = instead or (None if matters else "leave it out: nothing is known to take its place")
-        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, fix)
+        left_out = None if matters else "leave it out: nothing is known to take its place"
+        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead or left_out)
     if later:
         why = f"not in {within.name}: it comes with {later[0]}"
         return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")

@@ -17,7 +17,7 @@ from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
-from launcher.knowledge import gpus, images
+from launcher.knowledge import gpu_names, gpus, images
 from launcher.lint.as_plan import as_plan
 from launcher.lint.lint import Entry, lint, notes
 from launcher.lint.secrets import secrets
@@ -278,6 +278,18 @@ def _placed(launch: Launch, at: Target) -> Target:
         return at
     gpu = found[0].id if len(found) == 1 else None
     return replace(at, arch=found[0].arch, gpu=gpu, is_guess=False)
+
+
+def guessed(target: Target, file: str) -> Target:
+    """The target whose architecture is guessed by what the name of a text's file says, where it
+    says one: `serve_b200.sh`.
+    """
+    archs = {one.arch for one in gpu_names.named(file.rpartition("/")[2])}
+    if not target.is_guess or len(archs) != 1:
+        return target
+    [arch] = archs
+    known = arch in ARCHS
+    return replace(target, arch=arch if known else None, memory=None, is_guess=known)
 
 
 def _named(launch: Launch, at: Target) -> Target:

@@ -7,7 +7,7 @@ import pytest
 from launcher.engines.target import Target
 from launcher.knowledge import gpus
 from launcher.knowledge.gpu_names import named
-from launcher.lint.run import judge
+from launcher.lint.run import guessed, judge
 
 SAID = {
     "8xB200": ("sm100", "b200"),
@@ -96,3 +96,24 @@ def test_what_was_asked_for_stands_whatever_the_text_names(said: str) -> None:
 
     assert (judged.target.arch, judged.target.gpu) == ("sm103", "b300")
     assert not any("the text names" in one for one in judged.assumed)
+
+
+@pytest.mark.parametrize(
+    ("file", "arch", "is_guess"),
+    [
+        ("/x/b200/serve.sh", "sm120", True),
+        ("/x/glm5_fp4_b200.sh", "sm100", True),
+        ("glm5.2-gb300-tp4.yaml", "sm103", True),
+        ("serve-rtx-pro-6000.sh", "sm120", True),
+        ("glm5_fp8_h200.sh", None, False),
+        ("b200-or-b300.sh", "sm120", True),
+        ("-", "sm120", True),
+    ],
+)
+def test_the_name_of_a_file_makes_the_guess_a_better_one(
+    file: str, arch: str | None, is_guess: bool
+) -> None:
+    made = guessed(GUESS, file)
+
+    assert (made.arch, made.is_guess) == (arch, is_guess)
+    assert guessed(Target(None, "sm103"), file).arch == "sm103"
