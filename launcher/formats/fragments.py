@@ -40,6 +40,13 @@ def is_prose(words: Sequence[str]) -> bool:
     return sum(_PLAIN.fullmatch(word) is not None for word in words) > options + MOST_PLAIN
 
 
+def is_mention(words: Sequence[str], engine: str) -> bool:
+    """Whether a command in a sentence only names an option that wants a value: `serve --model`."""
+    known = dialect(engine).options
+    given = known.release(known.newest).given(words)
+    return bool(given) and (given[-1].problem or "").endswith("wants a value")
+
+
 def is_anybodys(words: Iterable[str]) -> bool:
     """Whether options tell of no engine: `--host` and `--port` are every program's."""
     names = {word.partition("=")[0][2:] for word in words if _NAME.match(word)}

@@ -120,7 +120,8 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
     for start, code in inline(blanked_blocks(rest), SOUGHT):
         lines, end = text.count("\n", 0, start), start + len(code)
         inner = _of_shell(code, notes, depth)
-        made += [_elsewhere(launch, start, lines) for launch in inner]
+        told = (one for one in inner if not fragments.is_mention(one.words, one.engine))
+        made += [_elsewhere(launch, start, lines) for launch in told]
         rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
     for reader in (_of_shell, _of_lines, _of_quoted, _of_arguments, _of_options, _of_printed):
         if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:

@@ -103,3 +103,13 @@ def test_options_with_words_for_values_are_a_command(words: str) -> None:
     [launch] = read(f"{words}\n").launches
 
     assert launch.words == tuple(words.split())
+
+
+@pytest.mark.parametrize(
+    "said", ["sglang serve --model-path", "vllm serve --port 1 --max-num-seqs"]
+)
+def test_a_sentence_that_names_an_option_starts_no_server(said: str) -> None:
+    text = f"The variable is passed\nto `{said}`. Where it is not set, nothing is started.\n"
+
+    assert read(text).launches == ()
+    assert read(text.replace("`.", " 8`.")).launches
