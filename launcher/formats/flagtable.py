@@ -47,7 +47,12 @@ def is_of_chart(node: Table) -> bool:
     """Whether its keys are a chart's own words for options, `maxModelLen`: what is none of an
     engine's is the chart's.
     """
-    return any(_CAMEL.search(key.value) for key, _ in node.items)
+    return any(is_camel(key.value) for key, _ in node.items)
+
+
+def is_camel(word: str) -> bool:
+    """Whether a word is written as charts write theirs."""
+    return _CAMEL.search(word) is not None
 
 
 def engine_of(node: Table) -> str:

@@ -30,6 +30,7 @@ MOST_NODES = 50_000  # aliases make many of few
 DEEPEST = 60
 COMMANDS = ("entrypoint", "command", "cmd", "args")
 LISTS = re.compile(r"(?i)[\w-]*(?:args|flags|options)|arguments|command|cmd|argv")
+VARIABLES = (("environment",), ("env",), ("envs",))  # tables of whatever a container reads
 # One item of such a list that is two words, as some charts have them: an option and its value.
 PAIR = re.compile(r"(--?[A-Za-z][\w.-]*)[ \t]+(\S.*)", re.DOTALL)
 # tables of options by the role of their server, as recipes have them
@@ -139,7 +140,8 @@ class Document:
             if key.lower() in taken:
                 continue
             below = place.below(key, node)
-            found = [*self._options(value, below)] if LISTS.fullmatch(key) else []
+            is_list = LISTS.fullmatch(key) and place.keys[-1:] not in VARIABLES
+            found = [*self._options(value, below)] if is_list else []
             yield from found or self._walk(value, below)
 
     def _names_options(self, place: Place) -> bool:
@@ -294,7 +296,8 @@ class Document:
     def _flags(self, node: Table, place: Place) -> Launch:
         """Options as a table."""
         engine = flagtable.engine_of(node)
-        of_chart = flagtable.is_of_chart(node) or "vllmConfig" in place.keys[-2:]
+        named = (key for key in place.keys[-2:] if RECIPE.fullmatch(key))
+        of_chart = flagtable.is_of_chart(node) or any(map(flagtable.is_camel, named))
         words = tuple(flagtable.words(node, self.source, engine, is_chart=of_chart))
         made = self._of_chart(words, place, "options" if place.keys else "config")
         made = replace(made, engine=made.engine or engine)
