@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 
 from launcher.engines import parts
 from launcher.engines.dialect import Dialect, Gone
@@ -170,8 +169,8 @@ def may_be_built_in(given: Given, within: Release) -> bool:
             return not _of_part(given, within)[1].startswith(GONE)
         if given.option.parts and given.problem:
             return _refused_when(given, given.option) is Shows.LOAD and MEANT not in given.problem
-        near = [get_close_matches(one, given.option.choices, 1, 0.8) for one in given.values]
-        return bool(given.problem and given.option.choices) and not any(near)
+        problem = given.problem or ""
+        return bool(problem and given.option.choices) and MEANT not in problem
     if given.is_positional or (given.problem or "").startswith("ambiguous"):
         return False
     releases = within.catalogue.accepted_by(word)

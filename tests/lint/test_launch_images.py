@@ -136,3 +136,20 @@ def test_every_choice_of_a_build_of_ones_own_is_judged(engine: str) -> None:
 
         assert len(chosen) > 10
         assert chosen.keys() <= {entry.name for entry in judged.releases[spoken.options.newest]}
+
+
+@pytest.mark.parametrize(
+    ("value", "is_refused"),
+    [
+        ("deep_gemm_amxf4_mega_moe", False),  # as long as another, and no slip of it
+        ("flashinfer_own", False),
+        ("flashinfer_cutlas", True),
+        ("flashinfer-cutlsas", True),
+    ],
+)
+def test_a_choice_of_ones_own_is_not_judged_and_a_slip_is(value: str, *, is_refused: bool) -> None:
+    text = f"docker run vllm/vllm-openai:nightly --model m --moe-backend {value}"
+    [judged] = judge(text, Target(None, "sm100")).launches
+    [entries] = judged.releases.values()
+
+    assert any(one.verdict.says_no for one in entries) is is_refused
