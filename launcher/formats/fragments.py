@@ -11,7 +11,7 @@ from launcher.formats import dockerfile, lists, systemd
 from launcher.formats.markdown import blanked, blanked_match, blocks
 from launcher.knowledge import forks, others
 
-_PLAIN = re.compile(r"\(?[A-Za-z][a-z]*[.,;:)]{0,2}")
+_PLAIN = re.compile(r"\(?[A-Za-z][a-z]+[.,;:)]{0,2}")
 MOST_PLAIN = 3  # such words beside the options, as a model and a list have them
 _ITEM = re.compile(r"""^[ \t]*-[ \t]+(["'])--[^\n]*\1[ \t]*(?:#[^\n]*)?$""", re.MULTILINE)
 _NAME = re.compile(r"--?[A-Za-z]")
@@ -33,11 +33,12 @@ def is_engines(words: Sequence[str]) -> bool:
 
 
 def is_prose(words: Sequence[str]) -> bool:
-    """Whether options stand in a sentence: there are more words of the language than each option
-    could have for its value.
+    """Whether options stand in a sentence: most words are of the language, and more of them, each
+    told once, than each option could have for its value.
     """
     options = sum(_NAME.match(word) is not None for word in words)
-    return sum(_PLAIN.fullmatch(word) is not None for word in words) > options + MOST_PLAIN
+    plain = [word for word in words if _PLAIN.fullmatch(word)]
+    return len({*plain}) > options + MOST_PLAIN and 3 * len(plain) > len(words)
 
 
 def is_mention(words: Sequence[str], engine: str) -> bool:

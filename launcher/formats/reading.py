@@ -9,7 +9,6 @@ Markdown with any of these, a bare list of options. Nothing is run.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,11 +25,12 @@ from launcher.formats import (
     notebook,
     supervisor,
     systemd,
+    together,
 )
 from launcher.formats.apart import apart, commands
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
-from launcher.formats.container import OF_HOST, container, pinned, unreleased
+from launcher.formats.container import container, pinned, unreleased
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blanked_blocks, blocks, inline
 from launcher.formats.masking import unprompted
@@ -88,8 +88,8 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
     ours = _ours(_of_engines(_few(found[:MOST_LAUNCHES], notes), text, notes), notes)
     ours = [*_of_forks(_released(ours, pinned(text)), text)]
-    together, named = _on_one_port([*_once(ours)]), gpu_names.named(text)
-    told = (replace(one, around=replace(one.around, named=named)) for one in together)
+    noted, named = together.noted([*_once(ours)]), gpu_names.named(text)
+    told = (replace(one, around=replace(one.around, named=named)) for one in noted)
     return Reading(tuple(told), tuple(dict.fromkeys(notes)))
 
 
@@ -257,6 +257,9 @@ def _of_script(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     script = Script(text, wanted=launches.is_of_interest)
     job = of_slurm("\n".join(re.findall(r"^#SBATCH\s.*", text, re.MULTILINE)))
     for launch in launches.of_script(script):
+        if fragments.is_prose(launch.words):
+            notes.append(f"line {launch.line} reads as a sentence, and no command: not judged")
+            continue
         around = replace(launch.around, gpus=launch.around.gpus or job)
         windows = [WINDOWS] if "\r\n" in text and "^\r\n" not in text else []
         yield replace(launch, around=around).noting(*windows)
@@ -385,38 +388,6 @@ def _noted(found: Launch) -> Launch:
     word = f"--{dialect(found.engine).config}"
     files = [following for said, following in pairwise((*found.words, "")) if said == word]
     return found.noting(*(f"options of {file} are not read" for file in files if file))
-
-
-def _on_one_port(found: list[Launch]) -> list[Launch]:
-    """Launches that share a network, and would listen to one port of it: told of each."""
-    at: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, launch in enumerate(found):
-        if launch.shares and not _is_of_many_hosts(launch):
-            at[launch.shares, _port(launch)].append(number)
-    for (shares, port), numbers in at.items():
-        for number in numbers if len(numbers) > 1 and port.isdecimal() else []:
-            others = ", ".join(
-                found[other].name or f"line {found[other].line}"
-                for other in numbers
-                if other != number
-            )
-            told = f"listens to port {port} of {shares}, as {others} does: only one of them can"
-            found[number] = found[number].noting(told)
-    return found
-
-
-def _is_of_many_hosts(launch: Launch) -> bool:
-    return launch.shares == OF_HOST and _value(launch, "--nnodes") not in ("", "1")
-
-
-def _port(launch: Launch) -> str:
-    return _value(launch, "--port") or str(dialect(launch.engine).port)
-
-
-def _value(launch: Launch, name: str) -> str:
-    known = dialect(launch.engine).options
-    givens = known.release(known.newest).given(launch.words)
-    return next((one.values[0] for one in reversed(givens) if one.name == name and one.values), "")
 
 
 def _few(found: Sequence[Launch], notes: Notes) -> list[Launch]:

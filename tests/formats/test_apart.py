@@ -138,3 +138,32 @@ def test_an_apostrophe_that_bash_reads_is_a_quote(script: str) -> None:
 
 def test_what_a_comment_says_is_no_command_in_prose_either() -> None:
     assert read(f"case in point (\n# {LAUNCH}\n").launches == ()
+
+
+SENTENCES = (
+    "You kill the outer {} / API-server PID to relaunch with different flags, and it isn't gone",
+    "The next {} launch then dies at startup with a message that looks like a bad setting",
+    "It's {} that you should look at when nothing --else (as said above) helps you any more",
+)
+
+
+@pytest.mark.parametrize(
+    "program", ["sglang serve", "vllm serve", "python -m sglang.launch_server"]
+)
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_sentence_that_has_a_program_is_no_launch(sentence: str, program: str) -> None:
+    said = f"# About\n\n{sentence.format(program)}\n"
+
+    alone, beside = read(said), read(f"{said}\n{block(LAUNCH)}")
+
+    assert not alone.launches
+    assert any("line 3 reads as a sentence" in note for note in alone.unread)
+    assert [one.words for one in beside.launches] == [("--model-path", "m", "--port", "1")]
+
+
+def test_a_command_with_words_for_values_is_no_sentence() -> None:
+    words = ("model", "--served-model-name", "one", "two", "three", "--dtype", "auto")
+
+    [launch] = read(f"vllm serve {' '.join(words)}").launches
+
+    assert launch.words == words
