@@ -36,7 +36,8 @@ from launcher.formats.launches import Launch
 from launcher.formats.reading import read
 from launcher.host.facts import Engine, Host, known
 from launcher.knowledge import nccl
-from launcher.lint.lint import as_plan, lint
+from launcher.lint.as_plan import as_plan
+from launcher.lint.lint import lint
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
@@ -425,7 +426,12 @@ def test_glm_5_does_not_load_with_the_pins_of_one_release(release: str) -> None:
 
 
 # What is told of releases that can do it, so that an upgrade brings it.
-ADVICE = {"vllm-stop-aborts", "vllm-key-shown", "vllm-flash-autotune"}
+ADVICE = {
+    "vllm-stop-aborts",
+    "vllm-key-shown",
+    "vllm-flash-autotune",
+    "vllm-flash-illegal-address",
+}
 
 
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:
