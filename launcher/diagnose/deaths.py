@@ -63,6 +63,11 @@ class LastWords:
         self.raised: Block | None = None
         self.is_told = False  # that somebody died, by those who outlived it
 
+    def forget(self) -> None:
+        """Nobody died yet: another start, or one that serves."""
+        self.death = self.error = self.raised = None
+        self.is_told = False
+
     def is_open(self) -> bool:
         """Whether whoever died may still be speaking."""
         return self.death is not None and self.death.is_open
