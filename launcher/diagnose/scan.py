@@ -10,7 +10,7 @@ import re
 from collections import Counter, deque
 
 from launcher import printable
-from launcher.diagnose import shapes
+from launcher.diagnose import bars, shapes
 from launcher.diagnose.deaths import LAST_LINES, Block, LastWords, Moment
 from launcher.diagnose.hits import WORKED, Hit, Hits
 from launcher.diagnose.matching import Found, matches
@@ -99,9 +99,15 @@ class LogScan:
                 self._rest()
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
-        """One more line, of the kernel or of a server; None: its beginning tells. Its shape."""
-        line = line[:LONGEST]
+        """One more line, of the kernel or of a server; None: its beginning tells. Its shape, which
+        is of no use for others where it is more than one.
+        """
         self.pulse.taken += 1
+        parts = bars.split(line[:LONGEST])
+        told = [self._take(part, by_kernel) for part in parts]
+        return told[0] if len(told) == 1 else shapes.Shape(Kind.TELLING)
+
+    def _take(self, line: str, by_kernel: bool | None) -> shapes.Shape:
         words = None if by_kernel is False else witness.kernels(line, surely=bool(by_kernel))
         shape = shapes.of(line)
         if words is not None:

@@ -25,6 +25,9 @@ _WRAPPERS = re.compile(
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
+# The same as a pager or `cat -v` shows it: "^[[1;36m", and "^M" where the line ended.
+_SHOWN = re.compile(r"\^\[\[[0-9;]{0,12}[mK]|\^M$")
+_QUOTED = re.compile(r"(?:> ?){1,4}(?:- )?(?=[\w(\[{<=]|  )")  # in an issue, or in a mail
 # How Docker's files, journalctl -o json, and shippers name the line itself, the surest first.
 _TEXT = (
     "log MESSAGE message msg text line body textPayload @message _line _raw content data event"
@@ -52,6 +55,10 @@ def unwrap(line: str) -> Unwrapped:
         before, carried = line, None
         if "\x1b" in line:
             line = _ESCAPES.sub("", line)
+        if "^" in line:
+            line = _SHOWN.sub("", line)
+        if quoted := _QUOTED.match(line):
+            line = line[quoted.end() :]
         if line.startswith("{"):
             line, carried = _text(line)
         elif found := _LOGFMT.match(line):

@@ -22,6 +22,11 @@ from launcher.knowledge.kernel_lines import BEGINS
 
 _LOGS = tuple(map(engine.log, engine.NAMES))  # of whichever engine it is, nobody may know
 _PREFIX = re.compile(
+    # Ray, around SGLang's: "(WorkerDict pid=1387612, ip=10.0.0.1) [2026-01-29 00:56:20 TP6] ".
+    r"(?:(?:\((?P<carrier>\w[^()]{0,60}?) pid=\d+[^()]{0,60}\) ){1,4}(?=\[\d{4}-))?"
+    # A logger of a site's own: "2026-03-18 11:22:06.731 ERROR 120984 [ TP0 scheduler.py:3190] ".
+    r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{3} [A-Z]{4,8} \d{1,8}"
+    r" \[ ?(?P<ranks>(?:[DTPE]P\d+ )*)[\w./-]{1,80}\.py:\d+\] )?"
     # SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123
     # DP0 TP6] ".
     rf"(?:{STAMP}(?P<rank>(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\] )?"
@@ -135,8 +140,9 @@ def said(line: str) -> Said:
     """The line of a server without what its logger wrote in front of it."""
     found = _PREFIX.match(line)
     assert found, "it matches nothing, too"
-    rank = found["rank"]
-    speaker = found["process"] or found["torch"] or (rank.strip() if rank is not None else None)
+    rank = found["rank"] if found["ranks"] is None else found["ranks"]
+    told = found["process"] or found["torch"] or found["carrier"]
+    speaker = told or (rank.strip() if rank is not None else None)
     # What a process or torch put its name to is as good as bare: whatever it printed has it.
     is_framed = rank is not None or bool(found["level"] or found["warning"] or found["site"])
     return Said(speaker, line[found.end() :], found["file"], is_framed)

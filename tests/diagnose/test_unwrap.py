@@ -33,6 +33,10 @@ WRAPPERS = {
     "compose": "sglang-1  | {}",
     "compose -t": "\x1b[36msglang-1  | \x1b[0m2026-11-24T03:10:11.123456789Z {}",
     "colour": "\x1b[1;31m{}\x1b[0m",
+    "colour, as a pager shows it": "^[[1;36m{}^[[0;0m^M",
+    "quoted": "> {}",
+    "quoted twice": "> > {}",
+    "quoted, docker -t in a list": "> - 2026-11-24T03:10:11.123+00:00 {}",
 }
 
 
@@ -87,4 +91,5 @@ def test_what_carried_a_line_tells_whose_it_is(line: str, by_kernel: bool | None
 @given(st.text())
 def test_whatever_is_written_is_taken(text: str) -> None:
     assert unwrap("{" + text).text is not None
-    assert unwrap(text).text in text or "\x1b" in text or text.startswith("{")
+    told = unwrap(text).text
+    assert told in text or "\x1b" in text or "^[[" in text or text.startswith("{")

@@ -931,7 +931,14 @@ def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> No
 
 
 @pytest.mark.parametrize(
-    "frame", ["2026-01-29 00:56:20,123 - vllm.serving - ERROR - ", "[2026-01-29 00:56:20][UC][I] "]
+    "frame",
+    [
+        "2026-01-29 00:56:20,123 - vllm.serving - ERROR - ",
+        "[2026-01-29 00:56:20][UC][I] ",
+        "2026-01-29 00:56:20.123 ERROR 4711 [ TP0 scheduler.py:3190] ",
+        "2026-01-29 00:56:20.123 INFO 4711 [ http_server.py:190] ",
+        "(SGLangEngine pid=4711, ip=10.0.0.1) [2026-01-29 00:56:20 TP0] ",
+    ],
 )
 def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
     asked = (
@@ -940,3 +947,37 @@ def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
     )
 
     assert diagnose([f"{frame}Received {asked}"]).cause == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("frame", "speaker"),
+    [
+        ("[2026-01-29 00:56:20 DP1 TP0] ", "DP1 TP0"),
+        ("2026-01-29 00:56:20.123 ERROR 4711 [ DP1 TP0 scheduler.py:3190] ", "DP1 TP0"),
+        ("2026-01-29 00:56:20.123 ERROR 4711 [ engine.py:1676] ", ""),
+        ("(WorkerDict pid=4711) [2026-01-29 00:56:20 TP0] ", "WorkerDict"),
+        ("(WorkerDict pid=4711) ", "WorkerDict"),
+        ("(Worker_TP1 pid=4711) ERROR 01-29 00:56:20 [core.py:1] ", "Worker_TP1"),
+    ],
+)
+def test_whoever_carries_the_lines_of_a_rank_its_exception_is_found(
+    frame: str, speaker: str
+) -> None:
+    said = witness.said(f"{frame}Scheduler hit an exception: x")
+
+    assert (said.speaker, said.text) == (speaker, "Scheduler hit an exception: x")
+
+
+def test_a_log_of_sglang_in_rays_frame_is_none_of_vllm() -> None:
+    before = "(WorkerDict pid=4711) "
+    found = diagnose(
+        [
+            f"{before}[2026-01-29 00:56:20 TP0] Scheduler hit an exception: Traceback (most recent"
+            " call last):",
+            f'{before}  File "/opt/sglang/srt/managers/scheduler.py", line 7, in run_batch',
+            f"{before}RuntimeError: the capacitor is empty",
+        ]
+    )
+
+    assert found.engine == "sglang"
+    assert "RuntimeError, in run_batch (managers/scheduler.py)" in found.what

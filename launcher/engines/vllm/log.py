@@ -60,7 +60,8 @@ LOG = Log(
     drained=re.compile(r"Application shutdown complete\."),
     marks=(
         r"/vllm/|\bvllm[._]|VLLM::|VLLM_"
-        r"|\((?:APIServer|EngineCore|Worker|VllmWorker|RayWorkerWrapper)[^()]{0,60} pid=\d+"
+        r"|\((?:A(?:PI|pi)Server|EngineCore|Worker|VllmWorker\w{0,20}|RayWorkerWrapper)"
+        r"(?:[_ ][^()]{0,60})? pid=\d+"
         r"|--gpu-memory-utilization|gpu_memory_utilization"
         r"|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
     ),
