@@ -72,6 +72,10 @@ class LastWords:
         """Whether whoever died may still be speaking."""
         return self.death is not None and self.death.is_open
 
+    def begins_at(self, at: int) -> bool:
+        """Whether a line is the one in which a process says that it ends of its own exception."""
+        return self.death is not None and self.death.is_exception and self.death.at == at
+
     def came_before(self, at: int) -> bool:
         """Whether a rank had said before a line that it ends of an exception of its own.
 

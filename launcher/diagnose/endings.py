@@ -9,7 +9,7 @@ from launcher import printable
 from launcher.diagnose import advice
 from launcher.diagnose.deaths import LAST_LINES, Block
 from launcher.diagnose.hits import EVIDENCE, Hit
-from launcher.diagnose.matching import SAYS
+from launcher.diagnose.matching import SAYS, matches
 from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
@@ -74,8 +74,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     died first.
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
-    death = _end(log)
-    ended = death or log.ends.error
+    death = _of_its_own(_end(log))
+    ended = death or _of_its_own(log.ends.error)
     stands = log.hits.waits() or _stands(log, speaks)
     went_on = not (log.pulse.worked_at < 0 or death or stands or "consequence" in seen.values())
     died = death and (log.pulse.stopped_at is None or death.at < log.pulse.stopped_at)
@@ -86,7 +86,8 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
-        about = [hit for hit in (_stands(log, speaks), *notes) if hit]
+        told = [hit for hit in notes if hit.weight != "consequence"]  # not what ended it
+        about = [hit for hit in (_stands(log, speaks), *told) if hit]
         family, what, fix = _family(ended, about), *_unknown(log, death, seen, speaks)
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
@@ -100,6 +101,14 @@ def _end(log: LogScan) -> Block | None:
     death, raised = log.last_words(), log.last_exception()
     is_silent = death is None or (death.error is None and raised and raised.at < death.at)
     return raised if raised and is_silent else death
+
+
+def _of_its_own(end: Block | None) -> Block | None:
+    """An end, unless its exception only says that another process has ended."""
+    if end is None:
+        return None
+    told = matches(f"{end.error}: {end.message}", "server", from_start=False)
+    return None if any(found.failure.weight == "consequence" for found in told) else end
 
 
 def _stands(log: LogScan, speaks: str | None) -> Hit | None:

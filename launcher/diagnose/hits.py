@@ -98,7 +98,8 @@ class Hits:
             self._hits.pop(failure.id, None)  # in the order of their lines
             self._hits[failure.id] = known
         known.last = self._pulse.at
-        self._ends.is_told |= known.weight == "consequence"
+        if known.weight == "consequence" and not self._ends.begins_at(self._pulse.at):
+            self._ends.is_told = True
         if len(known.lines) < EVIDENCE:
             known.show(shown)
         else:
@@ -117,7 +118,8 @@ class Hits:
         self, failure: Failure, words: dict[str, str], phase: str | None, *, is_logged: bool
     ) -> Hit:
         is_kernels = failure.origin == "kernel"
-        follows = failure.follows and self.tell_of_a_death()
+        # Who outlived another one says so, and goes: SGLang's parent kills itself then.
+        follows = failure.follows and (self._ends.is_told or self.tell_of_a_death())
         stopped = self._pulse.stopped_at is not None and not is_kernels and failure.weight != "note"
         death = self._ends.death
         return Hit(

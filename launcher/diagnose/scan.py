@@ -184,7 +184,8 @@ class LogScan:
             self._request_goes_on = witness.goes_on(witness.said(line))
             if self._request_goes_on:
                 return True
-        if before is witness.Traceback.NONE and "Traceback" not in line:
+        begins = "Traceback" in line or "Exception ignored" in line
+        if before is witness.Traceback.NONE and not begins:
             return False
         self._traceback = now = before.after(witness.said(line))
         if now.is_one:
@@ -213,6 +214,8 @@ class LogScan:
             self._follow_stack(line)
             return
         self.hits.finish(told.text)
+        if witness.goes_on_after(told.text):
+            return
         text, from_start = witness.evidence(told)
         known = matches(text, "server", from_start=from_start, but=self.hits.shown)
         for found in known:
@@ -252,7 +255,8 @@ class LogScan:
     def _is_a_stop(self, told: Said) -> bool:
         """Whether somebody asked it to stop, and nothing had died before."""
         is_first = self.pulse.stopped_at is None
-        if not is_first or self.ends.death or self.hits.tell_of_a_death():
+        is_told = self.ends.death or self.ends.is_told
+        if not is_first or is_told or self.hits.tell_of_a_death():
             return False
         words = shapes.STOP.match(told.text) if told.is_framed else None
         return bool(words or shapes.SHUTDOWN.match(told.text))

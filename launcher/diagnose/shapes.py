@@ -40,7 +40,7 @@ STOP = re.compile("|".join(log.stop_words for log in LOGS.values()))
 # uvicorn's, whoever asked it; and who runs the server.
 SHUTDOWN = re.compile(
     r"Shutting down$|Finished server process|Application shutdown complete|"
-    r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
+    r"KeyboardInterrupt|\^C|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
     r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")

@@ -60,17 +60,26 @@ _REQUEST_FILES = re.compile(
     r"|(?:chat|api|server|serving|request|harmony)_utils|(?:exception|error)_handlers?|(?:input_)?processor"
     r"|backend_(?:xgrammar|guidance|outlines|lm_format_enforcer))\.py"
 )
-# Tracebacks that begin in these are of one request, which fails alone.
+# Tracebacks that begin in these are of one request, which fails alone; but for the functions in
+# which a server starts, or is asked to stop.
 _REQUEST_FRAMES = re.compile(
     r" *(?:[|+] +)*File"
+    r"(?!.{1,400} in (?:signal_handler|lifespan|main|<module>|run_server\w*|setup_server|serve_http"
+    r"|init_app_state|build_async_engine_client\w*)$)"
     r' "[^"]*/(?:uvicorn|starlette|fastapi|anyio|entrypoints/(?:openai|anthropic|ollama)'
     rf"|{'|'.join(log.request_files for log in _LOGS)})/"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_IGNORED = re.compile(r"Exception ignored (?:in|on|while)\b")
 # An exception as the interpreter prints it.
 _EXCEPTION = re.compile(
     r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)\w{0,80}(?::"
     r" |:?$)"
+)
+# Who says so goes on after what failed.
+_SURVIVED = re.compile(
+    r"Ignor(?:ed|ing) (?:the )?(?:error|exception)\b|[Ww]ill ignore (?:the |this )?error\b"
+    r"|\b[Ff]all(?:ing|s)? back (?:to|on)\b|\bwill still work\b"
 )
 # How what is printed without a logger begins, if it is more than the rest of somebody's text.
 _OF_ITS_OWN = re.compile(
@@ -109,23 +118,30 @@ _OF_A_PROCESS = re.compile(r".{1,15}(?=\[\d+\]: )")
 
 
 class Traceback(Enum):
-    """Where a log is that may be printing the traceback of a request which failed alone."""
+    """Where a log is that may be printing a traceback of which no process ends: of a request which
+    failed alone, or one that the interpreter ignores.
+    """
 
     NONE = "in none"
+    IGNORED = "before one that the interpreter goes on after, by its own word"
     BEGUN = "in one, whose first frame will tell whose it is"
     REQUEST = "in one of a request"
     OVER = "at the exception that ended it, or what chains another one to it"
 
     @property
     def is_one(self) -> bool:
-        """Whether the last line belongs to a request."""
+        """Whether the last line belongs to it."""
         return self in (Traceback.REQUEST, Traceback.OVER)
 
     def after(self, told: Said) -> Traceback:
         """Where it is after one more line of the server."""
         text, is_bare = told.text, not told.is_framed
         begins = Traceback.BEGUN if is_bare and _TRACEBACK.match(text) else Traceback.NONE
+        if is_bare and _IGNORED.match(text):
+            return Traceback.IGNORED
         match self:
+            case Traceback.IGNORED if begins is Traceback.BEGUN:
+                return Traceback.REQUEST
             case Traceback.BEGUN if _REQUEST_FRAMES.match(text):
                 return Traceback.REQUEST
             case Traceback.REQUEST if is_bare and begins is Traceback.NONE:
@@ -185,6 +201,13 @@ def is_a_requests_frame(text: str) -> bool:
 def is_exception(text: str) -> bool:
     """Whether it is an exception as the interpreter prints it."""
     return _EXCEPTION.match(text) is not None
+
+
+def goes_on_after(text: str) -> bool:
+    """Whether it says of what failed that it was ignored, or that something else does; an exception
+    that a process ends of may say so, and does not.
+    """
+    return _SURVIVED.search(text) is not None and not is_exception(text)
 
 
 def evidence(told: Said) -> tuple[str, bool]:

@@ -90,7 +90,7 @@ LOG = Log(
     start_words=r"Initializing (?:a V\d|an) LLM engine",
     stop_words=(
         r"\[shutdown\] .{0,60}triggered|Received (?:SIGTERM|SIGINT|signal (?:15|2)\b)"
-        r"|[Ss]hutdown initiated|Launcher: received signal"
+        r"|[Ss]hutdown initiated|Launcher: received signal|WorkerProc was terminated"
     ),
     work_words=r"(?:Engine \d+: )?Avg prompt throughput: .{0,60}Avg generation throughput: \d",
     idle_words=r"Avg generation throughput: 0\.0 ",
