@@ -107,11 +107,14 @@ class Hits:
         return known if is_new else None
 
     def _needed(self, failure: Failure, line: str) -> list[str]:
-        """The lines that show it: with the frame that it needs, or none where that is missing."""
+        """The lines that show it: with the frame, or the code, that it needs; none where that is
+        missing.
+        """
         if not failure.needs:
             return [line]
-        frames = (*self._frames.near(self._pulse.at), line)
-        needed = [text for text in frames if failure.needs.search(text)][-1:]
+        at = self._pulse.at
+        around = (*self._frames.near(at), *self._frames.code(at), line)
+        needed = [text for text in around if failure.needs.search(text)][-1:]
         return [line, *needed] if needed else []
 
     def _made(

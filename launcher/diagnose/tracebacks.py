@@ -29,6 +29,7 @@ class Frames:
 
     def __init__(self) -> None:
         self._frames: deque[str] = deque(maxlen=MOST)
+        self._lines: deque[str] = deque(maxlen=MOST)  # of code
         self._at = -GAP
         self._code = ""  # how the line of code below a frame begins
 
@@ -36,16 +37,25 @@ class Frames:
         """Whether a line is a frame or its code: names of functions are no complaints."""
         if TRACEBACK.match(text) or THREAD.match(text):
             self._frames.clear()
+            self._lines.clear()
             return False
         if frame := FRAME.match(line):
             if at - self._at > GAP:
                 self._frames.clear()
+                self._lines.clear()
             self._frames.append(line)
             self._at, self._code = at, frame["before"]
             return True
         if _GROUPED.match(text):
             return True
-        return at == self._at + 1 and line[len(self._code) :].startswith("    ")
+        is_code = at == self._at + 1 and line[len(self._code) :].startswith("    ")
+        if is_code:
+            self._lines.append(line)
+        return is_code
+
+    def code(self, at: int) -> tuple[str, ...]:
+        """The lines of code that the traceback shows which a line ends, outermost first."""
+        return tuple(self._lines) if at - self._at <= GAP else ()
 
     def near(self, at: int) -> tuple[str, ...]:
         """The frames of the traceback that a line ends, outermost first."""

@@ -78,8 +78,9 @@ _EXCEPTION = re.compile(
 )
 # Who says so goes on after what failed.
 _SURVIVED = re.compile(
-    r"Ignor(?:ed|ing) (?:the )?(?:error|exception)\b|[Ww]ill ignore (?:the |this )?error\b"
-    r"|\b[Ff]all(?:ing|s)? back (?:to|on)\b|\bwill still work\b"
+    r"Ignor(?:e|ed|ing) (?:the |import )?(?:error|exception)\b"
+    r"|[Ww]ill ignore (?:the |this )?error\b|\bwill still work\b"
+    r"|\b[Ff]all(?:ing|s)? back (?:to|on)\b"
 )
 # How what is printed without a logger begins, if it is more than the rest of somebody's text.
 _OF_ITS_OWN = re.compile(
