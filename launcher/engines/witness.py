@@ -87,7 +87,7 @@ _OF_ITS_OWN = re.compile(
     r"\S{1,200}:\d+[:,]|[\w./ -]{1,80}: error: |fatal error: |ninja: |FAILED: |NCCL |nccl|CUDA"
     r" Exception"
     r"|terminate called|\s+what\(\): |Fatal Python error|\S{0,200}python[\d.]{0,9}: |\s*File"
-    r" |\*\*\* |=== "
+    r" |\*\*\* |=== |\(raylet\b"
 )
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 
