@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from launcher.diagnose.shapes import FRAME, LOGS, THREAD, TRACEBACK
+from launcher.diagnose.shapes import BARE_FRAME, FRAME, LOGS, THREAD, TRACEBACK
 from launcher.engines import witness
 from launcher.engines.log import PHASES, SERVING
 
@@ -15,7 +15,7 @@ MOST = 100  # frames that are remembered
 GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
 _GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
 # "line 5, in load_model", and faulthandler's "line 5 in load_model"
-_FUNCTION = re.compile(r'File "(?P<file>[^"]+)", line \d+,? in (?P<name>\w+)')
+_FUNCTION = re.compile(r'File ["“](?P<file>[^"”]+)["”], line \d+,? in (?P<name>\w+)')
 _PLACES = tuple(
     (re.compile("|".join(words for words, of in places if of == phase)), phase)
     for places in ([place for log in LOGS.values() for place in log.places],)
@@ -39,12 +39,13 @@ class Frames:
             self._frames.clear()
             self._lines.clear()
             return False
-        if frame := FRAME.match(line):
+        frame = FRAME.match(line)
+        if frame or BARE_FRAME.match(text):
             if at - self._at > GAP:
                 self._frames.clear()
                 self._lines.clear()
             self._frames.append(line)
-            self._at, self._code = at, frame["before"]
+            self._at, self._code = at, frame["before"] if frame else line[: -len(text)]
             return True
         if _GROUPED.match(text):
             return True

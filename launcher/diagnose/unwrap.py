@@ -32,6 +32,10 @@ _QUOTED = re.compile(r"(?:> ?){1,4}(?:- )?(?=[\w(\[{<=]|  )")  # in an issue, or
 _TEXT = (
     "log MESSAGE message msg text line body textPayload @message _line _raw content data event"
 ).split()
+# Who said it, where a logger writes JSON itself. A shipper knows a level alone: that of a stream.
+_LEVELS = "levelname level severity lvl".split()
+_LOGGERS = "filename pathname name logger logger_name module".split()
+_LEVEL = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\Z")
 _WITHIN = ("jsonPayload", "event", "data", "fields", "record", "body", "_source", "attributes")
 _LOGFMT = re.compile(
     r'(?:time|ts)=\S{1,60} (?:\w{1,20}=\S{1,80} ){0,8}msg="(?P<text>(?:[^"\\]|\\.)*)"'
@@ -95,10 +99,27 @@ def _text(line: str) -> tuple[str, bool | None]:
     text = _said(told)
     if text is None:
         return line, None
+    if frame := _frame(told):
+        return (frame + text).rstrip("\r\n"), False
     transport, program = told.get("_TRANSPORT"), told.get("SYSLOG_IDENTIFIER")
     if transport == "kernel" or (transport is None and program == "kernel"):
         return text.rstrip("\r\n"), True
     return text.rstrip("\r\n"), False if transport or program or "stream" in told else None
+
+
+def _frame(told: dict[str, Any]) -> str:
+    """What the same logger writes in front of its words where it writes no JSON."""
+    level = _first(told, _LEVELS).upper()
+    level = "WARNING" if level == "WARN" else level
+    logger = _first(told, _LOGGERS)
+    file = re.split(r"[./]", logger.removesuffix(".py"))[-1]
+    if not (_LEVEL.match(level) and file) or "log" in told or "MESSAGE" in told:
+        return ""
+    return f"{level}:     " if logger.startswith("uvicorn") else f"{level} [{file}.py:0] "
+
+
+def _first(told: dict[str, Any], keys: list[str]) -> str:
+    return next((told[key] for key in keys if isinstance(told.get(key), str)), "")
 
 
 def _said(told: dict[str, Any], depth: int = 3) -> str | None:

@@ -40,6 +40,8 @@ _PREFIX = re.compile(
     # What sites make of it: "2026-01-29 00:56:20,123 - my.logger - ERROR - ", "[2026-01-29
     # 00:56:20][X][I] ".
     r"(?P<site>\d{4}-\d\d-\d\d[ T][\d:.,]+ - [\w.-]{1,80} - [A-Z]{4,8} - "
+    # FlashInfer: "2026-01-29 00:56:20,123 - INFO - autotuner.py:457 - flashinfer.jit: ".
+    r"|\d{4}-\d\d-\d\d[ T][\d:.,]+ - [A-Z]{4,8} - [\w./-]{1,80}\.py:\d+ - [\w.]{1,80}: "
     r"|\[\d{4}-[\d:., T-]{6,25}\](?:\[[^\]]{1,40}\])+ ?)?"
     # uvicorn: "INFO:     "; SGLang before its logger is set: "INFO server_args.py:1750: ";
     # vLLM: "ERROR 03-05 09:56:09 [multiproc_executor.py:880] ".
@@ -80,7 +82,7 @@ _EXCEPTION = re.compile(
 _SURVIVED = re.compile(
     r"Ignor(?:e|ed|ing) (?:the |import )?(?:error|exception)\b"
     r"|[Ww]ill ignore (?:the |this )?error\b|\bwill still work\b"
-    r"|\b[Ff]all(?:ing|s)? back (?:to|on)\b"
+    r"|\b[Ff]all(?:ing|s)? back (?:to|on)\b|\bSkipp(?:ing|ed) (?:unsupported )?tactic\b"
 )
 # How what is printed without a logger begins, if it is more than the rest of somebody's text.
 _OF_ITS_OWN = re.compile(

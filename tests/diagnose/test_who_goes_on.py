@@ -31,6 +31,7 @@ GOES_ON = [
     "Could not cache non-existence of file. Will ignore error and continue. Error: {}",
     "Failed to pin: {}, falling back to pageable memory",
     "{} -- transfers will still work but may be slower",
+    "[Autotuner]: Skipping tactic <x.MoERunner object at 0x7f1> 14, due to failure: {}",
 ]
 
 

@@ -23,6 +23,7 @@ from launcher.diagnose import shapes as understood
 from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.literals import literals
 from launcher.diagnose.text import diagnose_text
+from launcher.diagnose.unwrap import unwrap
 from launcher.diagnose.verdict import Diagnosis, to_json
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed
@@ -734,6 +735,8 @@ def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str,
     told = death["text"].splitlines()
     if death["cause"] == "scheduler-watchdog" and not told[0].startswith("["):
         return  # without its logger's prefix it could be anybody's
+    if death["cause"] == "cluster-has-no-gpu":
+        return  # a cluster's events stand in no server's log
 
     assert diagnose([f"{AT}] Failed to parse x", *told]).cause == diagnose(told).cause
 
@@ -938,6 +941,7 @@ def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> No
         "2026-01-29 00:56:20.123 ERROR 4711 [ TP0 scheduler.py:3190] ",
         "2026-01-29 00:56:20.123 INFO 4711 [ http_server.py:190] ",
         "(SGLangEngine pid=4711, ip=10.0.0.1) [2026-01-29 00:56:20 TP0] ",
+        "2026-01-29 00:56:20,123 - WARNING - autotuner.py:457 - flashinfer.jit: ",
     ],
 )
 def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
@@ -981,3 +985,63 @@ def test_a_log_of_sglang_in_rays_frame_is_none_of_vllm() -> None:
 
     assert found.engine == "sglang"
     assert "RuntimeError, in run_batch (managers/scheduler.py)" in found.what
+
+
+# -- loggers that write JSON -----------------------------------------------------------------------
+
+LOGGERS: list[dict[str, str]] = [
+    {"levelname": "INFO", "name": "vllm.entrypoints.logger", "filename": "logger.py"},
+    {"level": "info", "logger": "sglang.srt.entrypoints.http_server"},
+    {"severity": "WARN", "module": "serving_chat"},
+    {"level": "INFO", "logger": "uvicorn.access"},
+]
+
+
+def in_json(text: str, logger: dict[str, str], key: str = "message") -> str:
+    return json.dumps({"timestamp": "2026-09-02T10:00:00Z", **logger, key: text})
+
+
+@pytest.mark.parametrize("logger", LOGGERS, ids=lambda each: next(iter(each.values())))
+@pytest.mark.parametrize(
+    "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
+)
+def test_what_a_client_said_is_no_evidence_in_json_either(
+    logger: dict[str, str], death: dict[str, str]
+) -> None:
+    """Without its frame a message that begins with a request's would be anybody's line."""
+    quoted = death["text"].strip()
+    for asked in (f"Received request x: prompt: {quoted!r}", f"Receive: obj='{quoted}'"):
+        found = diagnose_text([in_json(asked, logger).encode()])
+
+        assert not found.is_known, found.cause
+        assert found.then not in {"never", "reboot"}
+
+
+@pytest.mark.parametrize(
+    "logger",
+    [
+        {"levelname": "ERROR", "name": "vllm.v1.engine.core", "filename": "core.py"},
+        {"level": "error", "logger": "sglang.srt.managers.scheduler"},
+    ],
+    ids=["vllm", "sglang"],
+)
+@pytest.mark.parametrize("key", ["message", "msg", "event"])
+def test_an_exception_in_a_loggers_json_is_found(logger: dict[str, str], key: str) -> None:
+    traced = [
+        "EngineCore failed to start.",
+        "Traceback (most recent call last):",
+        '  File "/opt/vllm/v1/worker/gpu_model_runner.py", line 7, in load_model',
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total",
+    ]
+    told = in_json("\n".join(traced), logger, key)
+
+    assert diagnose_text([told.encode()]).family == "gpu-memory"
+
+
+def test_what_a_shipper_knows_of_a_stream_adds_no_frame() -> None:
+    """Its level is the stream's, and the line within has its own frame, or is bare."""
+    bare = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    ship = {"level": "error", "logger": "containerd", "stream": "stderr"}
+
+    assert unwrap(in_json(bare, ship, "log")).text == bare
+    assert unwrap(in_json(bare, {"level": "error"})).text == bare
