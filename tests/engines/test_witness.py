@@ -735,8 +735,8 @@ def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str,
     told = death["text"].splitlines()
     if death["cause"] == "scheduler-watchdog" and not told[0].startswith("["):
         return  # without its logger's prefix it could be anybody's
-    if death["cause"] == "cluster-has-no-gpu":
-        return  # a cluster's events stand in no server's log
+    if death["cause"] in {"cluster-has-no-gpu", "killed-by-memory-guard"}:
+        return  # what a cluster or another program says stands in no server's log
 
     assert diagnose([f"{AT}] Failed to parse x", *told]).cause == diagnose(told).cause
 
