@@ -25,8 +25,13 @@ _WRAPPERS = re.compile(
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
-# The same as a pager or `cat -v` shows it: "^[[1;36m", and "^M" where the line ended.
-_SHOWN = re.compile(r"\^\[\[[0-9;]{0,12}[mK]|\^M$")
+# Colours whose escape was spelled out, by a pager ("^[[1;36m"), rsyslog ("#033[0m") or JSON, or
+# lost on the way to a page: "[1;36m(EngineCore pid=7)[0;0m ".
+_COLOUR = re.compile(r"\[\d{1,3}(?:;\d{1,3}){0,5}m")
+_SHOWN = re.compile(
+    r"(?:\^\[|#033|\\(?:x1b|u001b|033|e)|<(?:0x1b|ESC)>|ESC|\u241b)\[[\d;]{0,12}[mK]"
+    r"|\[\d{1,3}(?:;\d{1,3}){0,5}m|(?:\^M|#015)$"
+)
 _QUOTED = re.compile(r"(?:> ?){1,4}(?:- )?(?=[\w(\[{<=]|  )")  # in an issue, or in a mail
 # How Docker's files, journalctl -o json, and shippers name the line itself, the surest first.
 _TEXT = (
@@ -59,7 +64,7 @@ def unwrap(line: str) -> Unwrapped:
         before, carried = line, None
         if "\x1b" in line:
             line = _ESCAPES.sub("", line)
-        if "^" in line:
+        if "^" in line or "#0" in line or _COLOUR.search(line):
             line = _SHOWN.sub("", line)
         if quoted := _QUOTED.match(line):
             line = line[quoted.end() :]

@@ -54,6 +54,10 @@ _PREFIX = re.compile(
 _ACCESS = re.compile(
     rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +"
     r"(?:(?:\('\S{1,60}', \d+\) |\S{1,80} )?- \"|.*- \"[A-Z]+ .*HTTP/[\d.]+\" \d{3}\b)"
+    # where a site's format leaves out who says it; aiohttp's, which PD disaggregation serves by
+    r"|(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[\da-f]{0,4}:[\da-f:.]{0,45}\]?)(?::\d{1,5} - \""
+    r"| (?:\S{1,40} \S{1,80} )?\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] \")"
+    r"|(?:Receive|Finish): obj=|Req Time Stats\(|Received request "
 )
 _ABOUT_A_REQUEST = re.compile("|".join(log.request_words for log in _LOGS))
 # The files of vLLM that speak of requests.
@@ -89,7 +93,7 @@ _OF_ITS_OWN = re.compile(
     r"\S{1,200}:\d+[:,]|[\w./ -]{1,80}: error: |fatal error: |ninja: |FAILED: |NCCL |nccl|CUDA"
     r" Exception"
     r"|terminate called|\s+what\(\): |Fatal Python error|\S{0,200}python[\d.]{0,9}: |\s*File"
-    r" |\*\*\* |=== |\(raylet\b"
+    r" |\*\*\* |=== |\(raylet\b|Assertion failed: "
 )
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 

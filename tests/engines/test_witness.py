@@ -57,6 +57,16 @@ ACCESS = [
     '(APIServer pid=1) INFO:     10.1.2.3:51244 - "GET /{} HTTP/1.1" 404 Not Found',
     AT + '] INFO:     10.1.2.3:51244 - "WebSocket /{}" [accepted]',
     AT + "] INFO:     ('10.1.2.3', 51244) - \"WebSocket /{}\" 403",
+    # where a site's format leaves out who says it; aiohttp
+    '10.1.2.3:51244 - "GET /{} HTTP/1.1" 404 Not Found',
+    '::1:51244 - "GET /{} HTTP/1.1" 404 Not Found',
+    '10.1.2.3 [08/May/2026:13:42:06 +0000] "GET /route?{} HTTP/1.1" 200 209 "-" "x"',
+    '10.1.2.3 [08/May/2026:13:42:06 +0000] "GET /route HTTP/1.1" 200 209 "-" "{}"',
+    '10.1.2.3 - - [08/May/2026:13:42:06 +0000] "GET /{} HTTP/1.1" 200 209',
+    "Receive: obj=GenerateReqInput(text='{}', sampling_params={{}})",
+    "Finish: obj=GenerateReqInput(rid='{}'), out={{'text': '{}'}}",
+    "Req Time Stats(rid={}, input len=2133, output len=40, type=unified): queue_duration=0.62ms",
+    "Received request x: prompt: '{}', params: x",
 ]
 # In SGLang 0.5.8 to 0.5.23: the grammar backends in a rank, everything else in the process that
 # serves.
