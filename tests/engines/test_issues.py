@@ -113,6 +113,7 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "not-json": {},
     "colon": {"served-model-name": "glm:5"},
     "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
+    "no-states": {"max-mamba-cache-size": "4", "max-running-requests": "16"},
     "few-gpus": {"CUDA_VISIBLE_DEVICES": "0,1,2,3"},
     "no-meeting": {"dist-init-addr": "10.0.0.1"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
