@@ -25,7 +25,7 @@ from click.shell_completion import get_completion_class
 
 from launcher import __version__
 from launcher.cli import cli
-from launcher.operate import systemd
+from launcher.operate import unit_files
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "packaging/debian"
@@ -152,9 +152,9 @@ def units(root: Path) -> None:
     place, users = root / "usr/lib/systemd/system", root / "usr/lib/sysusers.d"
     for folder in (place, users, root / "etc/glm5-serve/profiles"):
         folder.mkdir(parents=True)
-    for name in (systemd.SERVICE, systemd.METRICS, systemd.GATEWAY):
-        shutil.copyfile(systemd.SHIPPED / name, place / name)
-    shutil.copyfile(systemd.SHIPPED / systemd.USERS, users / f"{NAME}.conf")
+    for name in (unit_files.SERVICE, unit_files.METRICS, unit_files.GATEWAY):
+        shutil.copyfile(unit_files.SHIPPED / name, place / name)
+    shutil.copyfile(unit_files.SHIPPED / unit_files.USERS, users / f"{NAME}.conf")
 
 
 def documents(root: Path, version: str, at: int) -> None:

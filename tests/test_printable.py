@@ -27,7 +27,7 @@ from launcher.config.target import planned
 from launcher.engines.target import Target
 from launcher.formats import shell
 from launcher.output import console as terminal
-from launcher.output import doctor, plan, profiles
+from launcher.output import doctor, profiles, status
 from launcher.output import events as console
 from launcher.output.live import LiveScreen
 from launcher.output.screens import PlainScreen
@@ -181,7 +181,7 @@ def test_a_state_file_of_any_kind_is_shown_and_forges_no_line(
     pids = {"launcher": odd, "server": odd, "others": [odd]}
     me = {"pid": 1, "start_ticks": 1, "boot_id": HOSTILE}
     seen = {**dict.fromkeys(names, odd), "schema": 1, "state": HOSTILE, "pids": pids}
-    plan.status(StateRecord.from_json(seen | {"launcher": me}), as_json=False)
+    status.status(StateRecord.from_json(seen | {"launcher": me}), as_json=False)
     said = capsys.readouterr().out
 
     assert commands(said) == []

@@ -16,7 +16,7 @@ from launcher.config.load import PlanRequest, load
 from launcher.config.select import choose, of_aim, shown
 from launcher.config.target import TargetOptions, planned, recorded
 from launcher.doctor.heading import fitting
-from launcher.engines.target import of, strangers
+from launcher.engines.target import of
 from launcher.errors import UserError
 from launcher.host.facts import Driver, Host, Model
 from launcher.knowledge import gpus, models
@@ -132,9 +132,9 @@ def _memory(plan: Plan, host: Host, aim: TargetOptions, *, elsewhere: bool) -> i
         return gpus.products()[aim.gpu].memory
     if elsewhere:
         return None
-    if strangers(host.driver, plan.needs_arch):
-        return gpus.of(plan.gpu).memory
-    return of(host).memory
+    here = of(host)
+    is_other = here.mismatch(plan.name, plan.needs_arch) is not None
+    return gpus.of(plan.gpu).memory if is_other else here.memory
 
 
 def _beside(made: Fit, notes: Sequence[str]) -> Iterator[str]:
@@ -143,7 +143,7 @@ def _beside(made: Fit, notes: Sequence[str]) -> Iterator[str]:
     """
     blamed = tuple(f": --{said.blames} " for said in made.said if said.blames)
     for note in notes:
-        is_said = any(note.partition(", and ")[0] in said.what for said in made.said)
+        is_said = any(said.what.startswith(note) for said in made.said)
         if not is_said and not any(option in note for option in blamed):
             yield re.sub(r" \(`glm5-serve fit`[^)]*\)", "", note)
 

@@ -89,8 +89,8 @@ def _launch(judged: Judged) -> dict[str, Any]:
 
 def _of_release(judged: Judged, release: str) -> dict[str, Any]:
     found = rewrite(judged.launch, judged.of(release), judged.before)
-    wrapper = wrappers.of_program(judged.launch.program)
-    own = ("-m", judged.launch.program) if wrapper else dialect(judged.launch.engine).program
+    wrapper = wrappers.of_program(judged.launch.starter)
+    own = ("-m", judged.launch.starter) if wrapper else dialect(judged.launch.engine).program
     program = ("python3", *own)
     env = {name: judged.hidden(value) for name, value in found.launch.env.items()}
     instead = {"argv": [*program, *map(judged.hidden, found.launch.words)], "env": env}

@@ -249,13 +249,13 @@ def _other_gpus(plan: Plan, host: Host) -> Iterator[Said]:
     """That the host has other GPUs than the plan is for, or fewer."""
     source = "tests/capacity/test_fit.py"
     fix = "choose a profile for these GPUs (`glm5-serve profiles`)"
-    if others := target.strangers(host.driver, plan.needs_arch):
-        what = f"the host has {others}, and profile {plan.name} is for {plan.needs_arch}"
-        what += f": these sizes are of {gpus.of(plan.gpu).name}"
+    here, said = target.of(host), issues.of_plan(plan).target
+    if other := here.mismatch(plan.name, plan.needs_arch):
+        what = f"{other}: these sizes are of {gpus.of(plan.gpu).name}"
         yield Said(Severity.FAIL, what, f"{fix}; --gpu tells of other GPUs", Known.RUN, source)
-    elif other := issues.of_plan(plan).target.mismatch(plan.name, plan.needs_arch):
+    elif other := said.mismatch(plan.name, plan.needs_arch):
         yield Said(Severity.FAIL, other, fix, Known.RUN, source)
-    elif short := target.of(host).shortage(plan.gpus):
+    elif short := here.shortage(plan.gpus):
         knobs = dialect(plan.engine).memory.knobs
         fix += f", or set {knobs.tp} and {knobs.pp}"
         yield Said(Severity.FAIL, short, fix, Known.RUN, source)

@@ -23,7 +23,7 @@ from launcher.errors import Exit
 from launcher.statedir.events import KINDS
 
 if TYPE_CHECKING:
-    from launcher.operate.systemd import Wish
+    from launcher.operate.unit_files import Wish
 
 HOST = Path("/")  # the root of this host itself
 
@@ -341,13 +341,12 @@ def _place(context: click.Context, parameter: click.Parameter, text: str | None)
 
 def _units(words: dict[str, Any], *, host: bool) -> tuple[Sequence[str], Sequence[Wish]]:
     """What is to be done at each boot, which is told where it is nothing, and what is installed."""
-    from launcher.operate import systemd as unit
-    from launcher.operate import unit_check
+    from launcher.operate import systemd, unit_check, unit_files
 
-    every = [unit_check.with_key(one) for one in unit.each(_wish(words), os.environ)]
-    commands = unit.host_commands() if host else ()
+    every = [unit_check.with_key(one) for one in unit_files.each(_wish(words), os.environ)]
+    commands = systemd.host_commands() if host else ()
     if host and not commands:
-        folding.tell(unit.NO_COMMANDS, sys.stderr)
+        folding.tell(systemd.NO_COMMANDS, sys.stderr)
     return commands, every
 
 
@@ -356,15 +355,15 @@ def _units(words: dict[str, Any], *, host: bool) -> tuple[Sequence[str], Sequenc
 @click.option("--host", is_flag=True, help="With the settings that this host needs at each boot.")
 def systemd_print(host: bool, **words: Any) -> None:
     """Print every file that `install` would write."""
-    from launcher.operate import systemd as unit
+    from launcher.operate import unit_files
 
     files = dict[Path, str]()
     commands, every = _units(words, host=host)
     for wish in every:
-        files |= unit.files(wish, commands)
+        files |= unit_files.files(wish, commands)
     for path, text in files.items():
         print(f"# {path}\n{text}")
-    for line in unit.remarks(every[0]):
+    for line in unit_files.remarks(every[0]):
         folding.tell(line, sys.stderr)
 
 
@@ -380,13 +379,12 @@ def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
     Then doctor judges this host as the unit's user, in the unit's environment: exit 1 if it would
     not start. A key that the profile names, and root owns, is handed on as a credential.
     """
-    from launcher.operate import systemd as unit
-    from launcher.operate import unit_check
+    from launcher.operate import systemd, unit_check
     from launcher.output import unit as screen
 
     commands, every = _units(words, host=host)
     for wish in every:
-        unit.install(wish, commands, folding.tell)
+        systemd.install(wish, commands, folding.tell)
     for wish in every:
         if wish.root == Path("/") and not (wish.gateway or no_check):
             screen.show(unit_check.check(wish), wish)
@@ -398,17 +396,17 @@ def systemd_install(host: bool, no_check: bool, **words: Any) -> None:
 @_which_options
 def systemd_uninstall(profile: str, gateway: bool, root: Path) -> None:
     """Stop, disable and remove the unit of a profile; the shared files go with the last one."""
-    from launcher.operate import systemd as unit
+    from launcher.operate import systemd, unit_files
 
-    named = unit.Wish(profile, root=root, gateway=gateway)
-    unit.require_words(named)
-    for wish in unit.installed(named):
-        unit.uninstall(wish, folding.tell)
+    named = unit_files.Wish(profile, root=root, gateway=gateway)
+    unit_files.require_words(named)
+    for wish in unit_files.installed(named):
+        systemd.uninstall(wish, folding.tell)
 
 
 def _wish(words: dict[str, Any]) -> Wish:
     """What was asked for. Raises UserError for words that cannot stand in a unit."""
-    from launcher.operate.systemd import Wish, require_words
+    from launcher.operate.unit_files import Wish, require_words
 
     gateway, listen = words["gateway"], words["listen"]
     if listen and not gateway:

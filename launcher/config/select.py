@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -53,7 +54,7 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
     """
     _require_places(environ)
     made: list[Row] = []
-    offer: dict[str, Plan] = {}
+    offer: dict[str, Profile] = {}
     for found in (*layers.all_profiles(environ), *layers.aliases().values()):
         shadowed = any(row.name == found.name for row in made)
         where = found.name, found.place, str(found.path), shadowed
@@ -63,15 +64,15 @@ def rows(driver: Driver, environ: Mapping[str, str]) -> list[Row]:
         except UserError as refusal:
             made.append(Row(*where, "?", False, BROKEN, f"broken: {refusal.what}"))
             continue
-        count, described = profile.replicas, profile.description
+        described = profile.description
         described = f"old name of {found.meaning}" if found.alias else described
         is_doubtful = any(note.startswith("unverified") for note in plan.notes)
         description = f"{described}; unverified" if is_doubtful else described
-        why_not = obstacle(plan, driver, count)
-        made.append(Row(*where, needs(plan, count), why_not is None, why_not, description))
-        if not shadowed and not found.alias and may_be_chosen(plan, count):
-            offer[found.name] = plan
-    best = best_of(offer, driver)
+        why_not, wanted = obstacle(profile, driver), needs(plan, profile.replicas)
+        made.append(Row(*where, wanted, why_not is None, why_not, description))
+        if not shadowed and not found.alias and may_be_chosen(profile):
+            offer[found.name] = profile
+    best = next(iter(ranked(offer, driver)), None)
     return [replace(row, default=row.name == best and not row.shadowed) for row in made]
 
 
@@ -105,17 +106,17 @@ def needs(plan: Plan, count: int) -> str:
     return f"{several}{plan.gpus}x {name}{memory}"
 
 
-def obstacle(plan: Plan, driver: Driver, count: int = 1) -> str | None:
-    """Why these GPUs cannot run so many servers of it, None if they can."""
-    wanted = plan.gpus * count
-    if not plan.gpus:
+def obstacle(profile: Profile, driver: Driver) -> str | None:
+    """Why these GPUs cannot run all servers of it, None if they can."""
+    wanted, memory = profile.gpus * profile.replicas, int(profile.needs.gpu_memory_gib * 2**30)
+    if not wanted:
         return None
     if not driver.gpus.known:
         return "no GPU seen"
-    alike = [gpu for gpu in driver.gpus.get() if _is(gpu, plan.needs_arch)]
+    alike = [gpu for gpu in driver.gpus.get() if _is(gpu, profile.needs.arch)]
     if len(alike) < wanted:
         return f"{len(alike)} such GPUs"
-    large = [gpu for gpu in alike if gpu.memory_total.otherwise(plan.gpu_memory) >= plan.gpu_memory]
+    large = [gpu for gpu in alike if gpu.memory_total.otherwise(memory) >= memory]
     return None if len(large) >= wanted else "their memory is smaller"
 
 
@@ -201,7 +202,7 @@ def best_profile(
     """The profile that takes most of the GPUs that the driver shows, one of the host's engine
     before all others; of several the shortest name. None where no profile is for them.
     """
-    return best_of(on_offer(environ), driver, engine)
+    return Offer(environ).best(driver, engine)
 
 
 def engine_of(host: Host) -> str | None:
@@ -211,41 +212,56 @@ def engine_of(host: Host) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def on_offer(environ: Mapping[str, str]) -> dict[str, Plan]:
-    """What may be chosen for a host, by name: the plans of all profiles that say which GPUs they
-    need, whatever host it is. Raises UserError where the environment would break them all.
+class Offer:
+    """What may be chosen for a host: the profiles that say which GPUs they need, whatever host it
+    is. Each is read once, and resolved once it would be chosen.
+
+    Raises UserError where the environment would break them all.
     """
-    _require_places(environ)
-    found: dict[str, Plan] = {}
-    for profile in layers.all_profiles(environ):
-        try:
-            plan, named = _of_all(profile.name, environ)
-        except UserError:
-            continue  # a broken profile is told by `glm5-serve profiles`
-        if may_be_chosen(plan, named.replicas):
-            found.setdefault(profile.name, plan)
-    return found
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        _require_places(environ)
+        self._environ = environ
+        self._profiles: dict[str, Profile] = {}
+        self._resolves: dict[str, bool] = {}
+        for found in layers.all_profiles(environ):
+            with contextlib.suppress(UserError):  # `glm5-serve profiles` tells a broken one
+                profile = load(PlanRequest(found.name), environ).profile
+                if may_be_chosen(profile):
+                    self._profiles.setdefault(found.name, profile)
+
+    def best(self, driver: Driver, engine: str | None = None) -> str | None:
+        """The best for these GPUs, and this engine; None where no profile is for them."""
+        return next(filter(self._is_sound, ranked(self._profiles, driver, engine)), None)
+
+    def _is_sound(self, name: str) -> bool:
+        if name not in self._resolves:
+            try:
+                _of_all(name, self._environ)
+                self._resolves[name] = True
+            except UserError:
+                self._resolves[name] = False
+        return self._resolves[name]
 
 
-def may_be_chosen(plan: Plan, count: int) -> bool:
+def may_be_chosen(profile: Profile) -> bool:
     """Whether a profile is taken where none is named.
 
     The published card is kept for comparison: its commands are not chosen. One over several hosts,
     or of several servers, is for who says which.
     """
-    return bool(plan.arch and plan.ruled and not plan.nodes and count == 1)
+    is_one = not profile.nodes and profile.replicas == 1
+    return bool(profile.gpus and profile.needs.arch and profile.rules.enabled and is_one)
 
 
-def best_of(offer: Mapping[str, Plan], driver: Driver, engine: str | None = None) -> str | None:
-    """The best for these GPUs, and this engine, of what is on offer, None where nothing is for
-    them.
-    """
+def ranked(offer: Mapping[str, Profile], driver: Driver, engine: str | None = None) -> list[str]:
+    """Those of the profiles that these GPUs can run, the best first."""
     if not driver.gpus.known:
-        return None
-    fitting = {name: plan for name, plan in offer.items() if obstacle(plan, driver) is None}
+        return []
+    fitting = [name for name, profile in offer.items() if obstacle(profile, driver) is None]
 
     def rank(name: str) -> tuple[bool, int, int]:
-        plan = fitting[name]
-        return engine == plan.engine, plan.gpus, -len(name)
+        profile = offer[name]
+        return engine == profile.engine.kind, profile.gpus, -len(name)
 
-    return max(fitting, key=rank, default=None)
+    return sorted(fitting, key=rank, reverse=True)

@@ -290,7 +290,7 @@ def _with(seen: Target, aim: TargetOptions) -> Target:
     if aim.arch:
         memory = product.memory if product else None
         seen = replace(seen, arch=aim.arch, gpu=aim.gpu, memory=memory)
-        seen = replace(seen, count=None, strange="")
+        seen = replace(seen, count=None, shown={})
     return replace(seen, release=aim.release or seen.release)
 
 

@@ -63,9 +63,18 @@ class LastWords:
         self.raised: Block | None = None
         self.is_told = False  # that somebody died, by those who outlived it
 
+    def forget(self) -> None:
+        """Nobody died yet: another start, or one that serves."""
+        self.death = self.error = self.raised = None
+        self.is_told = False
+
     def is_open(self) -> bool:
         """Whether whoever died may still be speaking."""
         return self.death is not None and self.death.is_open
+
+    def begins_at(self, at: int) -> bool:
+        """Whether a line is the one in which a process says that it ends of its own exception."""
+        return self.death is not None and self.death.is_exception and self.death.at == at
 
     def came_before(self, at: int) -> bool:
         """Whether a rank had said before a line that it ends of an exception of its own.

@@ -43,9 +43,11 @@ def judge(log: LogScan, apart: LogScan | None = None) -> Diagnosis:
     log.close()
     speaks = log.engine
     hits = [
-        hit for hit in log.settled() if hit.failure.engine in ("", speaks or hit.failure.engine)
+        hit
+        for hit in log.hits.settled()
+        if hit.failure.engine in ("", speaks or hit.failure.engine)
     ]
-    heard = apart.settled() if apart else []
+    heard = apart.hits.settled() if apart else []
     hits = [*(hit for hit in heard if hit.failure.watched), *hits]
     deadly = [hit for hit in hits if hit.weight in WEIGHTS]
     if not deadly:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from launcher import printable
 from launcher.diagnose import advice
 from launcher.diagnose.deaths import LAST_LINES, Block
-from launcher.diagnose.hits import Hit
-from launcher.diagnose.matching import SAYS
-from launcher.diagnose.scan import EVIDENCE, LogScan
+from launcher.diagnose.hits import EVIDENCE, Hit
+from launcher.diagnose.matching import SAYS, matches
+from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
 from launcher.engines.log import PHASES, SERVING
@@ -74,23 +74,24 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     died first.
     """
     seen = {hit.failure.id: hit.weight for hit in notes}
-    death = _end(log)
-    ended = death or log.ends.error
-    stands = log.waits() or _stands(log, speaks)
-    went_on = not (log.worked_at < 0 or death or stands or "consequence" in seen.values())
-    died = death and (log.stopped_at is None or death.at < log.stopped_at)
-    if (log.stopped_at is not None and not died) or _is_interrupted(death):
+    death = _of_its_own(_end(log))
+    ended = death or _of_its_own(log.ends.error)
+    stands = log.hits.waits() or _stands(log, speaks)
+    went_on = not (log.pulse.worked_at < 0 or death or stands or "consequence" in seen.values())
+    died = death and (log.pulse.stopped_at is None or death.at < log.pulse.stopped_at)
+    if (log.pulse.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
     elif went_on:
         family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
-        about = [hit for hit in (_stands(log, speaks), *notes) if hit]
+        told = [hit for hit in notes if hit.weight != "consequence"]  # not what ended it
+        about = [hit for hit in (_stands(log, speaks), *told) if hit]
         family, what, fix = _family(ended, about), *_unknown(log, death, seen, speaks)
     what += "".join(f"; the kernel: {_what(hit)}" for hit in notes if hit.is_kernels)
     evidence = tuple(printable.line(line).strip() for line in _words(log, death))
-    phase = (ended.phase if ended and not went_on else None) or log.phase
+    phase = (ended.phase if ended and not went_on else None) or log.pulse.phase
     also = tuple(seen)
     return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
 
@@ -102,9 +103,17 @@ def _end(log: LogScan) -> Block | None:
     return raised if raised and is_silent else death
 
 
+def _of_its_own(end: Block | None) -> Block | None:
+    """An end, unless its exception only says that another process has ended."""
+    if end is None:
+        return None
+    told = matches(f"{end.error}: {end.message}", "server", from_start=False)
+    return None if any(found.failure.weight == "consequence" for found in told) else end
+
+
 def _stands(log: LogScan, speaks: str | None) -> Hit | None:
     """The step that the log ends in, of the engine that speaks."""
-    steps = (hit for hit in log.stands() if hit.failure.engine in ("", speaks))
+    steps = (hit for hit in log.hits.stands() if hit.failure.engine in ("", speaks))
     return next(steps, None)
 
 
@@ -123,12 +132,12 @@ def _unknown(
     if log.ends.error:
         what = f"no known cause; there is an exception{_place(log.ends.error)}"
         return what, _passed_on(ELSE, advice.given(log.ends.error.message))
-    if waits := log.waits():
-        when = "it served, and then" if log.worked_at >= 0 else "at its end"
+    if waits := log.hits.waits():
+        when = "it served, and then" if log.pulse.worked_at >= 0 else "at its end"
         return f"{NOTHING}; {when} {_what(waits)}", f"{_fix(waits, speaks)}; {ELSE}"
     if log.last:
         return f"{NOTHING}; the last lines", ELSE
-    nobody = "no line of it is the server's, or the kernel's" if log.taken else "it is empty"
+    nobody = "no line of it is the server's, or the kernel's" if log.pulse.taken else "it is empty"
     return f"{NOTHING}: {nobody}", ELSE
 
 

@@ -40,11 +40,13 @@ STOP = re.compile("|".join(log.stop_words for log in LOGS.values()))
 # uvicorn's, whoever asked it; and who runs the server.
 SHUTDOWN = re.compile(
     r"Shutting down$|Finished server process|Application shutdown complete|"
-    r"KeyboardInterrupt|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
+    r"KeyboardInterrupt|\^C|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
     r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
 FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
+# A frame where what carried it took its spaces, and a page its quotes: from the first word on.
+BARE_FRAME = re.compile(r'File (?:"[^"]+"|“[^”]+”), line \d+, in ')
 _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}
 _WORK = {name: re.compile(log.work_words) for name, log in LOGS.items()}
 IDLE = re.compile("|".join(log.idle_words for log in LOGS.values() if log.idle_words))
@@ -134,6 +136,7 @@ def _words() -> tuple[str, ...]:
     """Texts of which one stands in every line that any pattern matches. They are found fast."""
     marks = (
         FRAME,
+        BARE_FRAME,
         TRACEBACK,
         THREAD,
         EXCEPTION,

@@ -13,6 +13,7 @@ from launcher.diagnose.scan import LONGEST, SKIPPED, LogScan
 from launcher.diagnose.shapes import IDS, Kind, Shape
 from launcher.diagnose.unwrap import unwrap
 from launcher.diagnose.verdict import UNKNOWN, Diagnosis
+from launcher.engines import witness
 from launcher.knowledge.families import NO_LOG
 from launcher.redact.secrets import Lines
 
@@ -70,8 +71,11 @@ class _Reading:
             self._line(self._rest)
         scrubber = Lines()
         last = (
-            _unwrapped(line, scrubber)[0] if isinstance(line, bytes) else scrubber.hide(line)
-            for line in self.log.last
+            line
+            for raw in self.log.last
+            for line in (
+                _unwrapped(raw, scrubber)[0] if isinstance(raw, bytes) else [scrubber.hide(raw)]
+            )
         )
         self.log.last = deque((line for line in last if line.strip()), maxlen=LAST_LINES)
 
@@ -97,8 +101,10 @@ class _Reading:
         parts = [part for part in raw.rstrip(b"\r").split(b"\r") if part]
         found = _UNKNOWN
         for part in parts:
-            line, by_kernel = _unwrapped(part, self._scrubber)
-            found = self.log.take(line, by_kernel=by_kernel)
+            lines, by_kernel = _unwrapped(part, self._scrubber)
+            for line in lines:
+                found = self.log.take(line, by_kernel=by_kernel)
+            found = found if len(lines) == 1 else _UNKNOWN
         if len(parts) == 1 and shape and len(shape) <= SHAPED and shape not in self._shapes:
             _remember(self._shapes, shape, found)
             _remember(self._without_ids, _IDS.sub(b"00000", shape), found)
@@ -110,7 +116,11 @@ def _remember(shapes: dict[bytes, Shape], key: bytes, shape: Shape) -> None:
     shapes[key] = shape
 
 
-def _unwrapped(raw: bytes, scrubber: Lines) -> tuple[str, bool | None]:
+def _unwrapped(raw: bytes, scrubber: Lines) -> tuple[list[str], bool | None]:
+    """The lines in it, of which JSON may hold several, and whether the kernel wrote them."""
     line = unwrap(raw.decode(errors="replace"))
+    lines = line.text.split("\n")
+    if len(lines) > 1 and witness.is_about_a_request(lines[0]):
+        del lines[1:]  # what it quotes of that request
     # A key at the very end would be cut in half where the line is cut.
-    return scrubber.hide(line.text[: 2 * LONGEST]), line.by_kernel
+    return [scrubber.hide(each[: 2 * LONGEST]) for each in lines], line.by_kernel

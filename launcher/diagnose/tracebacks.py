@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from launcher.diagnose.shapes import FRAME, LOGS, THREAD, TRACEBACK
+from launcher.diagnose.shapes import BARE_FRAME, FRAME, LOGS, THREAD, TRACEBACK
 from launcher.engines import witness
 from launcher.engines.log import PHASES, SERVING
 
@@ -15,7 +15,7 @@ MOST = 100  # frames that are remembered
 GAP = 8  # lines at most from one frame to the next, or to the message: code, and marks below it
 _GROUPED = re.compile(r" {2,}[|+] ")  # a traceback of several at once
 # "line 5, in load_model", and faulthandler's "line 5 in load_model"
-_FUNCTION = re.compile(r'File "(?P<file>[^"]+)", line \d+,? in (?P<name>\w+)')
+_FUNCTION = re.compile(r'File ["“](?P<file>[^"”]+)["”], line \d+,? in (?P<name>\w+)')
 _PLACES = tuple(
     (re.compile("|".join(words for words, of in places if of == phase)), phase)
     for places in ([place for log in LOGS.values() for place in log.places],)
@@ -29,6 +29,7 @@ class Frames:
 
     def __init__(self) -> None:
         self._frames: deque[str] = deque(maxlen=MOST)
+        self._lines: deque[str] = deque(maxlen=MOST)  # of code
         self._at = -GAP
         self._code = ""  # how the line of code below a frame begins
 
@@ -36,16 +37,26 @@ class Frames:
         """Whether a line is a frame or its code: names of functions are no complaints."""
         if TRACEBACK.match(text) or THREAD.match(text):
             self._frames.clear()
+            self._lines.clear()
             return False
-        if frame := FRAME.match(line):
+        frame = FRAME.match(line)
+        if frame or BARE_FRAME.match(text):
             if at - self._at > GAP:
                 self._frames.clear()
+                self._lines.clear()
             self._frames.append(line)
-            self._at, self._code = at, frame["before"]
+            self._at, self._code = at, frame["before"] if frame else line[: -len(text)]
             return True
         if _GROUPED.match(text):
             return True
-        return at == self._at + 1 and line[len(self._code) :].startswith("    ")
+        is_code = at == self._at + 1 and line[len(self._code) :].startswith("    ")
+        if is_code:
+            self._lines.append(line)
+        return is_code
+
+    def code(self, at: int) -> tuple[str, ...]:
+        """The lines of code that the traceback shows which a line ends, outermost first."""
+        return tuple(self._lines) if at - self._at <= GAP else ()
 
     def near(self, at: int) -> tuple[str, ...]:
         """The frames of the traceback that a line ends, outermost first."""

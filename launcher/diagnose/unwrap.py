@@ -25,10 +25,22 @@ _WRAPPERS = re.compile(
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
+# Colours whose escape was spelled out, by a pager ("^[[1;36m"), rsyslog ("#033[0m") or JSON, or
+# lost on the way to a page: "[1;36m(EngineCore pid=7)[0;0m ".
+_COLOUR = re.compile(r"\[\d{1,3}(?:;\d{1,3}){0,5}m")
+_SHOWN = re.compile(
+    r"(?:\^\[|#033|\\(?:x1b|u001b|033|e)|<(?:0x1b|ESC)>|ESC|\u241b)\[[\d;]{0,12}[mK]"
+    r"|\[\d{1,3}(?:;\d{1,3}){0,5}m|(?:\^M|#015)$"
+)
+_QUOTED = re.compile(r"(?:> ?){1,4}(?:- )?(?=[\w(\[{<=]|  )")  # in an issue, or in a mail
 # How Docker's files, journalctl -o json, and shippers name the line itself, the surest first.
 _TEXT = (
     "log MESSAGE message msg text line body textPayload @message _line _raw content data event"
 ).split()
+# Who said it, where a logger writes JSON itself. A shipper knows a level alone: that of a stream.
+_LEVELS = "levelname level severity lvl".split()
+_LOGGERS = "filename pathname name logger logger_name module".split()
+_LEVEL = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\Z")
 _WITHIN = ("jsonPayload", "event", "data", "fields", "record", "body", "_source", "attributes")
 _LOGFMT = re.compile(
     r'(?:time|ts)=\S{1,60} (?:\w{1,20}=\S{1,80} ){0,8}msg="(?P<text>(?:[^"\\]|\\.)*)"'
@@ -52,6 +64,10 @@ def unwrap(line: str) -> Unwrapped:
         before, carried = line, None
         if "\x1b" in line:
             line = _ESCAPES.sub("", line)
+        if "^" in line or "#0" in line or _COLOUR.search(line):
+            line = _SHOWN.sub("", line)
+        if quoted := _QUOTED.match(line):
+            line = line[quoted.end() :]
         if line.startswith("{"):
             line, carried = _text(line)
         elif found := _LOGFMT.match(line):
@@ -88,10 +104,27 @@ def _text(line: str) -> tuple[str, bool | None]:
     text = _said(told)
     if text is None:
         return line, None
+    if frame := _frame(told):
+        return (frame + text).rstrip("\r\n"), False
     transport, program = told.get("_TRANSPORT"), told.get("SYSLOG_IDENTIFIER")
     if transport == "kernel" or (transport is None and program == "kernel"):
         return text.rstrip("\r\n"), True
     return text.rstrip("\r\n"), False if transport or program or "stream" in told else None
+
+
+def _frame(told: dict[str, Any]) -> str:
+    """What the same logger writes in front of its words where it writes no JSON."""
+    level = _first(told, _LEVELS).upper()
+    level = "WARNING" if level == "WARN" else level
+    logger = _first(told, _LOGGERS)
+    file = re.split(r"[./]", logger.removesuffix(".py"))[-1]
+    if not (_LEVEL.match(level) and file) or "log" in told or "MESSAGE" in told:
+        return ""
+    return f"{level}:     " if logger.startswith("uvicorn") else f"{level} [{file}.py:0] "
+
+
+def _first(told: dict[str, Any], keys: list[str]) -> str:
+    return next((told[key] for key in keys if isinstance(told.get(key), str)), "")
 
 
 def _said(told: dict[str, Any], depth: int = 3) -> str | None:

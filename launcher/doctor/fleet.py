@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.config.load import PlanRequest, load
-from launcher.config.select import best_of, on_offer
+from launcher.config.select import Offer
 from launcher.doctor.checks import judge, known_ids
 from launcher.doctor.group import Difference, differences
 from launcher.doctor.run import DoctorOptions, Examined, as_node, of_host, together
@@ -21,7 +21,6 @@ from launcher.host.facts import Driver, Host
 from launcher.host.remote import PROFILE, Answer, Ask, ask
 from launcher.host.remote_refusals import Unreachable
 from launcher.plan.findings import Finding, Severity, verdict
-from launcher.plan.plan import Plan
 from launcher.redact.secrets import hide_data
 
 
@@ -74,7 +73,7 @@ def fleet(words: DoctorOptions, environ: Mapping[str, str]) -> Fleet:
     if words.save:
         _save(words.save, answers)
     seen = {one.target.name: one.seen for one in answers if isinstance(one.seen, Host)}
-    offer = {} if words.profile else on_offer(environ)  # once, not for each host
+    offer = None if words.profile else Offer(environ)  # once, not for each host
     judged = tuple(_judged(one, words, environ, offer) for one in answers)
     plans = [one.seen.plan for one in judged if one.seen and one.seen.plan.nodes]
     group = together(plans[0], seen, words) if plans else []
@@ -135,12 +134,12 @@ def _ask(words: DoctorOptions, environ: Mapping[str, str]) -> Ask:
 
 
 def _judged(
-    answer: Answer, words: DoctorOptions, environ: Mapping[str, str], offer: Mapping[str, Plan]
+    answer: Answer, words: DoctorOptions, environ: Mapping[str, str], offer: Offer | None
 ) -> Judged:
     if isinstance(answer.seen, Unreachable):
         return Judged(answer)
     best: Callable[[Driver, Mapping[str, str], str | None], str | None] = lambda seen, _, engine: (
-        best_of(offer, seen, engine)
+        offer.best(seen, engine) if offer else None
     )
     seen = as_node(of_host(answer.seen, words.profile, words.settings, environ, best))
     found = judge(seen.host, seen.plan, only=words.only, skip=words.skipped, allow=words.allow)

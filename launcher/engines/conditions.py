@@ -165,8 +165,18 @@ def _few_states(case: Case, name: str, value: str) -> Words | None:
     slots_for = dialect(case.target.engine).memory.slots_for
     if not (running.isdecimal() and value.isdecimal()) or int(value) >= slots_for(int(running)):
         return None
-    allowed = max(1, int(value) // slots_for(1))
-    return {"wanted": str(slots_for(int(running))), "allowed": str(allowed)}
+    allowed = int(value) // slots_for(1)
+    return {"wanted": str(slots_for(int(running))), "allowed": str(allowed)} if allowed else None
+
+
+def _no_states(case: Case, name: str, value: str) -> Words | None:
+    """They are fewer than one request needs."""
+    running = case.value("max-running-requests") or ""
+    slots_for = dialect(case.target.engine).memory.slots_for
+    if not value.isdecimal() or int(value) >= slots_for(1):
+        return None
+    needed = slots_for(int(running) if running.isdecimal() and int(running) else 1)
+    return {"wanted": str(slots_for(1)), "needed": str(needed)}
 
 
 def _unread(case: Case, name: str, value: str) -> Words | None:
@@ -231,6 +241,7 @@ CONDITIONS: Mapping[str, Condition] = {
     "many-channels": _many_channels,
     "big-buffer": _big_buffer,
     "few-states": _few_states,
+    "no-states": _no_states,
     "unread": _unread,
     "short-name": _short_name,
 }

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,27 @@ class Gone:
 
 @dataclass(frozen=True)
 class Front:
-    """What a program takes before the engine's own parser gets the rest."""
+    """What a program takes before the engine's own parser gets the rest, if it does."""
 
-    model: str  # the first release in which its first word may be the model, without a name
-    own: Mapping[str, str]  # options of its own, with dashes, by the first release that has them
+    model: str = ""  # the first release in which its first word may be the model; "": in none
+    own: Mapping[str, str] = field(default_factory=dict)  # its options, by their first release
+    other: str = ""  # a server that it may start instead, in words
+    by: str = ""  # options by which it does: a pattern of one, or of one with its value
+    of_others: bool = False  # whether it does so for models alone that are no language models
 
     def model_at(self, words: Sequence[str], release: str) -> int | None:
         """Which of the words is a model without a name; None where none is."""
         at = 0
         while at < len(words) and self.reads(words[at], release):
             at += 1 if "=" in words[at] else 2
-        is_there = version(release) >= version(self.model)
+        is_there = bool(self.model) and version(release) >= version(self.model)
         return at if is_there and at < len(words) and words[at][:1] not in ("", "-") else None
+
+    def started(self, words: Sequence[str]) -> str:
+        """The option by which it starts the other server; "" where it does not."""
+        apart = [part for word in words for part in word.split("=", 1)]
+        each = (*apart, *map(" ".join, pairwise(apart)))
+        return next((one for one in each if self.by and re.fullmatch(self.by, one)), "")
 
     def reads(self, word: str, release: str) -> bool:
         """Whether a word is an option of its own, which takes a value."""
@@ -123,6 +133,7 @@ class Dialect:
     conditions: Mapping[str, Condition]  # that its issues compute beside those of any engine
     meant: Mapping[str, str]  # variables that recipes have and no release reads: what to write
     gone: Mapping[str, Gone]  # options, likewise, by their names without dashes
+    gone_parts: Mapping[str, str]  # of JSON options, as `option.part`
     defaults: Path  # the rules that choose what a profile leaves open
     variants: tuple[str, ...]  # distributions that bring it, built for other hardware
     start_limit: tuple[str, float]  # what ends a start that takes longer, and its default, seconds

@@ -35,7 +35,7 @@ class Option:
     names: tuple[str, ...]
     takes: str = "one"
     type: str = "str"  # one of TYPES, or anything
-    choices: tuple[Any, ...] = ()
+    choices: tuple[str, ...] = ()  # as a command line has them
     default: str | int | float | None = None
     deprecated: bool = False
     instead: str | None = None  # what its deprecation names
@@ -337,7 +337,7 @@ def _is_in(at: Version, told: Mapping[str, Any]) -> bool:
 
 
 def _option(told: Mapping[str, Any]) -> Option:
-    lists = {key: tuple(told[key]) for key in LISTS if key in told}
+    lists = {key: tuple(map(str, told[key])) for key in LISTS if key in told}
     return Option(
         **{key: value for key, value in told.items() if key not in ("first", "last")} | lists
     )
@@ -436,5 +436,5 @@ def _problem(
 def _misfit(option: Option, value: str) -> str | None:
     if option.none and value in ("", "None"):
         return None
-    why = misfit(option.name, option.type, tuple(map(str, option.choices)), value)
+    why = misfit(option.name, option.type, option.choices, value)
     return why or wrong_part(option.name, option.parts, value, dashes=option.dashes)

@@ -7,7 +7,7 @@ None says that nobody knows: rules then take the side that does no harm.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -43,7 +43,9 @@ class Target:
     addresses: Mapping[str, str] = field(default_factory=dict)  # interfaces by their addresses
     measured: Measured | None = None  # between these GPUs, by `doctor --deep`
     unmeasured: str = ""  # why what was measured is not used, where something was
-    strange: str = ""  # the GPUs that are seen, in words, where none is a Blackwell
+    # the GPUs that are seen, in words, by their architecture, "" of those that are no Blackwell;
+    # {}: none, or not all tell it
+    shown: Mapping[str, str] = field(default_factory=dict)
     is_guess: bool = False  # the architecture is assumed: nobody said which
 
     @property
@@ -100,9 +102,10 @@ class Target:
         """That its GPUs are others than a profile, by its name, says that it is for; None where
         it says nothing of them, or nobody knows these.
         """
-        these = self.strange or self.arch
-        if wanted is None or these in (None, wanted):
+        known = self.shown or ({self.arch: self.arch} if self.arch else {})
+        if not known or wanted is None or wanted in known:
             return None
+        these = ", ".join(known.values())
         return f"profile {profile} is for {wanted}, and not for {these}"
 
     def shortage(self, wanted: int) -> str | None:
@@ -112,19 +115,6 @@ class Target:
         if self.count is None or self.count >= wanted:
             return None
         return f"the plan wants {counting.of(wanted, 'GPU')}, the host has {self.count}"
-
-
-def strangers(driver: Driver, arch: str | None) -> str | None:
-    """The GPUs that are seen, in words, where none is of the architecture that is wanted; None
-    where one is, or may be, or none is wanted.
-    """
-    seen = driver.gpus.otherwise(())
-    if arch is None or not seen or not all(gpu.capability.known for gpu in seen):
-        return None
-    if arch in {blackwell(gpu) for gpu in seen}:
-        return None
-    names = Counter(gpu.name.otherwise("GPU of another architecture") for gpu in seen)
-    return ", ".join(f"{count}x {name}" for name, count in names.items())
 
 
 def of(host: Host, engine: str = ENGINE) -> Target:
@@ -151,10 +141,9 @@ def of_parts(
     shown = driver.gpus.otherwise(())
     ids = {one.bdf: one.id for one in pcie.functions.otherwise(())}
     seen = {blackwell(gpu) for gpu in shown}
-    strange = None if seen - {None} else strangers(driver, ARCHS[0])
     products = {product.id if (product := which(gpu, ids)) else None for gpu in shown}
     return Target(
-        arch=seen.pop() if len(seen) == 1 else None,
+        arch=next(iter(seen)) if len(seen) == 1 else None,
         gpu=products.pop() if len(products) == 1 else None,
         numa_nodes=_value(system.numa_nodes),
         farthest=_farthest(driver),
@@ -163,13 +152,24 @@ def of_parts(
             (gpu.memory_total.get() for gpu in shown if gpu.memory_total.known), default=None
         ),
         count=_count(driver, pcie),
-        strange=strange or "",
+        shown=_by_arch(shown),
         devices=_devices(shown, pcie),
         model=model,
         addresses={
             address: one.name for one in system.networks.otherwise(()) for address in one.addresses
         },
     )
+
+
+def _by_arch(shown: Sequence[Gpu]) -> dict[str, str]:
+    """GPUs in words, by their architecture; none where one does not tell it."""
+    if not all(gpu.capability.known for gpu in shown):
+        return {}
+    names = Counter((blackwell(gpu) or "", gpu.name.otherwise("GPU")) for gpu in shown)
+    told: dict[str, list[str]] = {}
+    for (arch, name), count in names.items():
+        told.setdefault(arch, []).append(f"{count}x {name}")
+    return {arch: ", ".join(these) for arch, these in told.items()}
 
 
 def _devices(shown: Iterable[Gpu], pcie: Pcie) -> tuple[str, ...]:

@@ -142,9 +142,8 @@ def _accepted(
         if option is None:
             said.append(f"--{name}: left out: not in {to.catalogue.engine} {to.name}")
             continue
-        choices = tuple(map(str, option.choices))
         known = (value for value in values if not any(part in value for part in outside))
-        odd = (misfit(option.name, option.type, choices, value) for value in known)
+        odd = (misfit(option.name, option.type, option.choices, value) for value in known)
         if why := next(filter(None, odd), None):
             said.append(f"--{name}: left out: {why}")
         elif option.takes in ("one", "maybe") and len(values) > 1:

@@ -22,6 +22,11 @@ from launcher.knowledge.kernel_lines import BEGINS
 
 _LOGS = tuple(map(engine.log, engine.NAMES))  # of whichever engine it is, nobody may know
 _PREFIX = re.compile(
+    # Ray, around SGLang's: "(WorkerDict pid=1387612, ip=10.0.0.1) [2026-01-29 00:56:20 TP6] ".
+    r"(?:(?:\((?P<carrier>\w[^()]{0,60}?) pid=\d+[^()]{0,60}\) ){1,4}(?=\[\d{4}-))?"
+    # A logger of a site's own: "2026-03-18 11:22:06.731 ERROR 120984 [ TP0 scheduler.py:3190] ".
+    r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{3} [A-Z]{4,8} \d{1,8}"
+    r" \[ ?(?P<ranks>(?:[DTPE]P\d+ )*)[\w./-]{1,80}\.py:\d+\] )?"
     # SGLang's logger: "[2026-01-29 00:56:20 TP6] ", with SGLANG_LOG_MS "[2026-01-29 00:56:20.123
     # DP0 TP6] ".
     rf"(?:{STAMP}(?P<rank>(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)*)\] )?"
@@ -35,6 +40,8 @@ _PREFIX = re.compile(
     # What sites make of it: "2026-01-29 00:56:20,123 - my.logger - ERROR - ", "[2026-01-29
     # 00:56:20][X][I] ".
     r"(?P<site>\d{4}-\d\d-\d\d[ T][\d:.,]+ - [\w.-]{1,80} - [A-Z]{4,8} - "
+    # FlashInfer: "2026-01-29 00:56:20,123 - INFO - autotuner.py:457 - flashinfer.jit: ".
+    r"|\d{4}-\d\d-\d\d[ T][\d:.,]+ - [A-Z]{4,8} - [\w./-]{1,80}\.py:\d+ - [\w.]{1,80}: "
     r"|\[\d{4}-[\d:., T-]{6,25}\](?:\[[^\]]{1,40}\])+ ?)?"
     # uvicorn: "INFO:     "; SGLang before its logger is set: "INFO server_args.py:1750: ";
     # vLLM: "ERROR 03-05 09:56:09 [multiproc_executor.py:880] ".
@@ -47,6 +54,10 @@ _PREFIX = re.compile(
 _ACCESS = re.compile(
     rf"(?:{STAMP}\] |\(\w[^()]{{0,60}} pid=\d+\) )?INFO: +"
     r"(?:(?:\('\S{1,60}', \d+\) |\S{1,80} )?- \"|.*- \"[A-Z]+ .*HTTP/[\d.]+\" \d{3}\b)"
+    # where a site's format leaves out who says it; aiohttp's, which PD disaggregation serves by
+    r"|(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[\da-f]{0,4}:[\da-f:.]{0,45}\]?)(?::\d{1,5} - \""
+    r"| (?:\S{1,40} \S{1,80} )?\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] \")"
+    r"|(?:Receive|Finish): obj=|Req Time Stats\(|Received request "
 )
 _ABOUT_A_REQUEST = re.compile("|".join(log.request_words for log in _LOGS))
 # The files of vLLM that speak of requests.
@@ -55,24 +66,34 @@ _REQUEST_FILES = re.compile(
     r"|(?:chat|api|server|serving|request|harmony)_utils|(?:exception|error)_handlers?|(?:input_)?processor"
     r"|backend_(?:xgrammar|guidance|outlines|lm_format_enforcer))\.py"
 )
-# Tracebacks that begin in these are of one request, which fails alone.
+# Tracebacks that begin in these are of one request, which fails alone; but for the functions in
+# which a server starts, or is asked to stop.
 _REQUEST_FRAMES = re.compile(
     r" *(?:[|+] +)*File"
+    r"(?!.{1,400} in (?:signal_handler|lifespan|main|<module>|run_server\w*|setup_server|serve_http"
+    r"|init_app_state|build_async_engine_client\w*)$)"
     r' "[^"]*/(?:uvicorn|starlette|fastapi|anyio|entrypoints/(?:openai|anthropic|ollama)'
     rf"|{'|'.join(log.request_files for log in _LOGS)})/"
 )
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+_IGNORED = re.compile(r"Exception ignored (?:in|on|while)\b")
 # An exception as the interpreter prints it.
 _EXCEPTION = re.compile(
     r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)\w{0,80}(?::"
     r" |:?$)"
+)
+# Who says so goes on after what failed.
+_SURVIVED = re.compile(
+    r"Ignor(?:e|ed|ing) (?:the |import )?(?:error|exception)\b"
+    r"|[Ww]ill ignore (?:the |this )?error\b|\bwill still work\b"
+    r"|\b[Ff]all(?:ing|s)? back (?:to|on)\b|\bSkipp(?:ing|ed) (?:unsupported )?tactic\b"
 )
 # How what is printed without a logger begins, if it is more than the rest of somebody's text.
 _OF_ITS_OWN = re.compile(
     r"\S{1,200}:\d+[:,]|[\w./ -]{1,80}: error: |fatal error: |ninja: |FAILED: |NCCL |nccl|CUDA"
     r" Exception"
     r"|terminate called|\s+what\(\): |Fatal Python error|\S{0,200}python[\d.]{0,9}: |\s*File"
-    r" |\*\*\* |=== "
+    r" |\*\*\* |=== |\(raylet\b|Assertion failed: "
 )
 _NCCL = re.compile(r"[\w.-]{1,80}:\d+:\d+ \[\d+\] ")  # host:pid:thread [GPU]
 
@@ -104,23 +125,30 @@ _OF_A_PROCESS = re.compile(r".{1,15}(?=\[\d+\]: )")
 
 
 class Traceback(Enum):
-    """Where a log is that may be printing the traceback of a request which failed alone."""
+    """Where a log is that may be printing a traceback of which no process ends: of a request which
+    failed alone, or one that the interpreter ignores.
+    """
 
     NONE = "in none"
+    IGNORED = "before one that the interpreter goes on after, by its own word"
     BEGUN = "in one, whose first frame will tell whose it is"
     REQUEST = "in one of a request"
     OVER = "at the exception that ended it, or what chains another one to it"
 
     @property
     def is_one(self) -> bool:
-        """Whether the last line belongs to a request."""
+        """Whether the last line belongs to it."""
         return self in (Traceback.REQUEST, Traceback.OVER)
 
     def after(self, told: Said) -> Traceback:
         """Where it is after one more line of the server."""
         text, is_bare = told.text, not told.is_framed
         begins = Traceback.BEGUN if is_bare and _TRACEBACK.match(text) else Traceback.NONE
+        if is_bare and _IGNORED.match(text):
+            return Traceback.IGNORED
         match self:
+            case Traceback.IGNORED if begins is Traceback.BEGUN:
+                return Traceback.REQUEST
             case Traceback.BEGUN if _REQUEST_FRAMES.match(text):
                 return Traceback.REQUEST
             case Traceback.REQUEST if is_bare and begins is Traceback.NONE:
@@ -135,8 +163,9 @@ def said(line: str) -> Said:
     """The line of a server without what its logger wrote in front of it."""
     found = _PREFIX.match(line)
     assert found, "it matches nothing, too"
-    rank = found["rank"]
-    speaker = found["process"] or found["torch"] or (rank.strip() if rank is not None else None)
+    rank = found["rank"] if found["ranks"] is None else found["ranks"]
+    told = found["process"] or found["torch"] or found["carrier"]
+    speaker = told or (rank.strip() if rank is not None else None)
     # What a process or torch put its name to is as good as bare: whatever it printed has it.
     is_framed = rank is not None or bool(found["level"] or found["warning"] or found["site"])
     return Said(speaker, line[found.end() :], found["file"], is_framed)
@@ -179,6 +208,13 @@ def is_a_requests_frame(text: str) -> bool:
 def is_exception(text: str) -> bool:
     """Whether it is an exception as the interpreter prints it."""
     return _EXCEPTION.match(text) is not None
+
+
+def goes_on_after(text: str) -> bool:
+    """Whether it says of what failed that it was ignored, or that something else does; an exception
+    that a process ends of may say so, and does not.
+    """
+    return _SURVIVED.search(text) is not None and not is_exception(text)
 
 
 def evidence(told: Said) -> tuple[str, bool]:

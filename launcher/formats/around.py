@@ -14,6 +14,7 @@ from launcher.formats.grace import Grace
 from launcher.formats.mounts import Mounts
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.yamltext import get, of, word
+from launcher.knowledge.gpu_names import Named
 
 GPU = "nvidia.com/gpu"  # as Kubernetes and CDI call the resource
 PUBLISHED = re.compile(r"(?:.*:)?(\d{1,5})(?:-(\d{1,5}))?(?:/tcp)?", re.DOTALL)
@@ -63,6 +64,7 @@ class Around:
     mounts: Mounts = field(default_factory=dict)
     grace: Grace | None = None  # until it is killed, once it is told to stop
     products: tuple[str, ...] = ()  # of GPUs that its node may have, as gpus.toml calls them
+    named: tuple[Named, ...] = ()  # GPUs that its text names anywhere
 
 
 def of_docker(options: Sequence[tuple[str, str]], *, on_host: bool) -> Around:

@@ -31,6 +31,9 @@ SKIPPED = "behind `{}`: as this script stands, it does not run this"
 BRACED = ("concatenation", "word", "brace_expression")  # what braces may stand in
 BARE = "JSON without quotes around it: bash takes its own quotes away, and splits it at commas"
 _CHANGED = re.compile(r"\b([A-Za-z_]\w*)(?:\+?=|\+\+|--)")  # in a loop
+_GROWS = re.compile(  # from pass to pass
+    r"\b([A-Za-z_]\w*)(?==[\"']?\$(?:\{?\1\b|\(\([^()\n]*\b\1\b)|\+=|\+\+|--)"
+)
 MOST_BRANCHES = 50  # of a decision that are looked at with what was set before it
 
 
@@ -218,6 +221,8 @@ class Script:
             self.tests.changing |= {*"#@*123456789"}
         yield from self._all(node, depth, script)
         self.tests.changing = before
+        for name in {*_GROWS.findall(self.words.raw(node))} & self.scope.variables.keys():
+            self.scope.variables[name] = ((Piece(f"${name}", known=False),),)
 
     def _for(self, node: Node, depth: int) -> Iterator[Command]:
         name = self.words.raw(node.child_by_field_name("variable"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from launcher.formats import arithmetic
-from launcher.formats.expansion import Expansion
+from launcher.formats.expansion import UNSET, Expansion
 from launcher.formats.grammar import Node
 from launcher.formats.words import Piece, text_of
 
@@ -257,6 +257,8 @@ class Conditions:
     def _told(self, piece: Piece, *, argument: bool) -> str | None:
         if piece.known:
             return piece.text
+        if UNSET.fullmatch(piece.text):
+            return ""
         found = _ARGUMENT.fullmatch(piece.text)
         is_absent = self.bare and argument and self.words.scope.arguments is None
         return None if not (found and is_absent) else "0" if found[1] == "#" else ""

@@ -24,10 +24,12 @@ TAG = re.compile(rf"(?:^|[/+])(?:{'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:[:+]v?|==)
 # A release that a text pins elsewhere: `pip install sglang[all]==0.5.9`, `sglang: 0.5.9` of
 # check_env, an image that is pulled. `>=` pins none, and sglang-router has numbers of its own.
 PINNED = re.compile(
-    rf"(?<![\w.-])({'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:==|:[ \t]*v?)(\d+\.\d+\.\d+(?:\.?post\d+)?)"
-    r"(?![\w.]*\.\d)",
+    rf"(?<![\w.-])({'|'.join(TAGGED)})(?:\[[\w,]+\])?(?:==|:[ \t]*[\"']?v?)"
+    r"(\d+\.\d+\.\d+(?:\.?post\d+)?)(?![\w.]*\.\d)",
     re.IGNORECASE,
 )
+# Whose images of an engine have the numbers of another program: LMCache's own releases.
+_OWN_NUMBERS = re.compile(r"(?:^|/)lmcache/")
 # How the builds of one release are called beside it: by CUDA, machine, contents.
 _BUILDS = re.compile(
     r"(?:\.?(?:post|rc|dev)\d+)?(?:[-.](?:cu(?:da)?[\d.]+|rocm[\d.]*|mi\w+|npu|cpu|xpu|xeon|a\d|910b"
@@ -220,6 +222,8 @@ def _is_of_options(engine: str, words: Sequence[str]) -> bool:
 
 def release_of(image: str) -> str | None:
     """The release that the tag of an engine's image names."""
+    if _OWN_NUMBERS.search(image):
+        return None
     tags = TAG.findall(image.lower()) if engine_of(image) and not re.search(r"\s", image) else []
     return str(tags[-1]) if tags else None
 

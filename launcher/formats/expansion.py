@@ -16,6 +16,10 @@ from launcher.formats.scope import Budget, Scope, Value
 from launcher.formats.words import Piece, Text, text_of
 
 MOST_PIECES = 500  # of a word whose places are kept
+# `${NAME:-}`: nothing where nobody sets it, which whoever writes so expects to be done.
+UNSET = re.compile(r"\$\{[A-Za-z_]\w*:?-\}")
+_OPTION = re.compile(r"(?:^|[\s\"'(])--?[A-Za-z][\w-]*(?:=|[ \t\\\n]+)$")
+LONGEST_OPTION = 100  # characters, with what stands before its value
 LONGEST_TRIMMED = 1000  # characters of what `${name%pattern}` is worked out for
 
 
@@ -172,7 +176,14 @@ class Expansion:
         first = value[0] if value else ()
         if not self.budget.makes(len(text_of(first))):
             return self._outside(node)
+        if not quoted and UNSET.fullmatch(text_of(first)) and not self._follows_option(node):
+            return ((),)
         return (first,) if quoted else self._loose((first,))
+
+    def _follows_option(self, node: Node) -> bool:
+        """Whether it stands where an option may want a value."""
+        before = self.source[max(0, node.start_byte - LONGEST_OPTION) : node.start_byte]
+        return _OPTION.search(before) is not None
 
     @staticmethod
     def _loose(value: Value) -> Value:
@@ -240,6 +251,9 @@ class Expansion:
             case found if found[0][-1] in "-=":
                 if value and not (found[0][0] == ":" and is_empty):
                     return self._of(value, node, quoted=quoted)
+                is_option = quoted or self._follows_option(node)
+                if value is None and is_option and UNSET.fullmatch(self.raw(node)):
+                    return self._outside(node)
                 return self._defaulted(node, found[0], quoted=quoted)
             case found if found[0][-1] == "?":
                 return (

@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -15,6 +16,7 @@ from launcher.formats.yamltext import Source
 from launcher.plan.plan import ENGINE
 
 LEAST = 3  # options that make a table one of options, wherever it stands
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 TRUE, FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
 
@@ -31,8 +33,26 @@ def _options(engine: str) -> dict[str, Option]:
 
 def is_one(node: Table, *, named: bool) -> bool:
     """Whether its keys are options; `named`: its own key says that they are."""
-    known = _known(node, engine_of(node))
+    if is_of_chart(node) and not named:
+        return False
+    engine = engine_of(node)
+    known = _known(node, engine)
+    of_tables = sum(isinstance(value, Table) for _, value in node.items)
+    if 2 * of_tables > len(node.items):  # what describes options, as a schema does
+        return False
     return known >= (1 if named else LEAST) and 2 * known >= len(node.items)
+
+
+def is_of_chart(node: Table) -> bool:
+    """Whether its keys are a chart's own words for options, `maxModelLen`: what is none of an
+    engine's is the chart's.
+    """
+    return any(is_camel(key.value) for key, _ in node.items)
+
+
+def is_camel(word: str) -> bool:
+    """Whether a word is written as charts write theirs."""
+    return _CAMEL.search(word) is not None
 
 
 def engine_of(node: Table) -> str:
@@ -44,11 +64,16 @@ def _known(node: Table, engine: str) -> int:
     return sum(_name(key.value) in _options(engine) for key, _ in node.items)
 
 
-def words(node: Table, source: Source, engine: str) -> Iterator[Word]:
-    """The command line that it comes to: a switch that is true, and no one that is false."""
+def words(node: Table, source: Source, engine: str, *, is_chart: bool = False) -> Iterator[Word]:
+    """The command line that it comes to: a switch that is true, and no one that is false; of a
+    chart's words those that are options, and the lists among them.
+    """
     options = _options(engine)
     for key, value in node.items:
         option = options.get(_name(key.value))
+        if is_chart and option is None:
+            yield from _values(value, source) if isinstance(value, List) else ()
+            continue
         said = value.value.lower() if isinstance(value, Scalar) and not value.style else ""
         if isinstance(value, Scalar) and (value.is_null or _is_off(said, option)):
             continue
@@ -58,7 +83,8 @@ def words(node: Table, source: Source, engine: str) -> Iterator[Word]:
 
 
 def _place(key: Scalar) -> int | None:
-    return key.start if not key.style and "_" not in key.value else None
+    is_as_written = not (key.style or "_" in key.value or _CAMEL.search(key.value))
+    return key.start if is_as_written else None
 
 
 def _is_off(said: str, option: Option | None) -> bool:
@@ -72,4 +98,5 @@ def _values(node: Node, source: Source) -> Iterator[Word]:
 
 
 def _name(key: str) -> str:
-    return f"--{key.strip().lstrip('-').replace('_', '-')}"
+    dashed = _CAMEL.sub("-", key).lower() if _CAMEL.search(key) else key
+    return f"--{dashed.strip().lstrip('-').replace('_', '-')}"

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import nearest_name
 from launcher.formats import dockerfile, lists, systemd
-from launcher.formats.markdown import blanked, blocks
+from launcher.formats.markdown import blanked, blanked_match, blocks
 from launcher.knowledge import forks, others
 
+_PLAIN = re.compile(r"\(?[A-Za-z][a-z]+[.,;:)]{0,2}")
+MOST_PLAIN = 3  # such words beside the options, as a model and a list have them
+_ITEM = re.compile(r"""^[ \t]*-[ \t]+(["'])--[^\n]*\1[ \t]*(?:#[^\n]*)?$""", re.MULTILINE)
 _NAME = re.compile(r"--?[A-Za-z]")
 # what programs of any kind call so: no word of an engine's
 _ANYBODYS = frozenset(
@@ -27,6 +30,22 @@ def is_engines(words: Sequence[str]) -> bool:
     counts = (sum(_is_known(word, engine) for word in names) for engine in NAMES)
     known = max(counts)
     return known > 0 and 2 * known >= len(names)
+
+
+def is_prose(words: Sequence[str]) -> bool:
+    """Whether options stand in a sentence: most words are of the language, and more of them, each
+    told once, than each option could have for its value.
+    """
+    options = sum(_NAME.match(word) is not None for word in words)
+    plain = [word for word in words if _PLAIN.fullmatch(word)]
+    return len({*plain}) > options + MOST_PLAIN and 3 * len(plain) > len(words)
+
+
+def is_mention(words: Sequence[str], engine: str) -> bool:
+    """Whether a command in a sentence only names an option that wants a value: `serve --model`."""
+    known = dialect(engine).options
+    given = known.release(known.newest).given(words)
+    return bool(given) and (given[-1].problem or "").endswith("wants a value")
 
 
 def is_anybodys(words: Iterable[str]) -> bool:
@@ -69,10 +88,11 @@ def _is_known(word: str, engine: str) -> bool:
 
 def open_to_options(text: str) -> str:
     """A text without what has a form of its own, in which an option is some program's: code,
-    Dockerfiles and units; as many characters, lines kept.
+    Dockerfiles, units, and items of lists, whose values are items, too; as many characters, lines
+    kept.
     """
     for start, end in blocks(text) or [(0, len(text))]:
         block = text[start:end]
         if lists.is_code(block) or dockerfile.FROM.search(block) or systemd.is_unit(block):
             text = text[:start] + blanked(block) + text[end:]
-    return text
+    return _ITEM.sub(blanked_match, text)

@@ -36,6 +36,7 @@ SOUGHT = re.compile("|".join(re.escape(" ".join(words)) for _, words in PROGRAMS
 # What of a program stands behind its name: `serve`.
 _SERVING = {rest for _, words in PROGRAMS for rest in words[1:]}
 # Forms whose programs see a container's folders.
+BARE = ("options", "config")  # forms of options without a program
 INSIDE = ("docker", "compose", "kubernetes", "quadlet")
 _BEFORE = ("exec", "-m", "-u")
 _OF_INTEREST = re.compile(rf"^(?:--|\u2014)|{'|'.join(IMAGES)}|launch_server|\bserve\b")
@@ -124,6 +125,21 @@ class Launch:
         option = within.options[f"--{dialect(self.engine).option_of('model_path')}"]
         model = Given(words[at], (words[at],), option)
         return [*again, *within.given(words[:at]), model, *within.given(words[at + 1 :])]
+
+    @property
+    def starter(self) -> str:
+        """The word that starts it; where options stand alone, the program that some are of."""
+        is_bare = not self.program and self.form in BARE
+        of_dynamo = is_bare and any(one.startswith("--dyn-") for one in self.words)
+        return f"dynamo.{self.engine}" if of_dynamo else self.program
+
+    @property
+    def instead(self) -> str:
+        """The server that it starts in its engine's stead, and by which option; "" for none."""
+        front = dialect(self.engine).fronts.get(self.program or self.own.partition(" ")[0])
+        by = front.started(self.words) if front else ""
+        is_known = front and front.of_others and by and any(map(models.by_name, self.words))
+        return f"{front.other} ({by})" if front and by and not is_known else ""
 
     @property
     def own(self) -> str:

@@ -1,12 +1,13 @@
 """Lists of quoted words, as programs have them that start others: Python, JavaScript, Go, HCL.
 
-No language is parsed: a word in quotes is known, and anything else between two commas comes from
-outside.
+No language is parsed: a word in quotes is known, and so is a name that the text gives one such
+word, and a number; anything else between two commas comes from outside.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,13 @@ _ENV = re.compile(r"\benv[ \t]*=[ \t]*\{([^{}]{0,2000})\}")
 _PAIR = re.compile(r"""["'](\w+)["'][ \t]*:[ \t]*["']([^"'\n]*)["']""")
 _CODE = re.compile(r"^[ \t]*(?:import \w|from [\w.]+ import |def \w+\(|class \w+)", re.MULTILINE)
 _OUTSIDE = re.compile(r"\{[^{}\n]*\}")
+_CONSTANT = re.compile(
+    r"^[ \t]*(?:const[ \t]+|let[ \t]+|var[ \t]+)?([A-Za-z_]\w*)[ \t]*(?::[ \t]*\w+[ \t]*)?=[ \t]*"
+    r"(?:([\"'])((?:(?!\2)[^\\\n])*)\2|(\d+(?:\.\d+)?))[ \t]*;?[ \t]*(?:(?:#|//)[^\n]*)?$",
+    re.MULTILINE,
+)
+_NAMED = re.compile(r"(?:str\()?[ \t]*(\w+)[ \t]*\)?")
+Constants = dict[str, str]
 
 
 @dataclass
@@ -61,7 +69,7 @@ def read(text: str) -> Iterator[Launch]:
     set_ = [*_ENVIRON.finditer(text), *(pair for one in tables for pair in _PAIR.finditer(one))]
     env = {found[1]: Word((Piece(found[2]),)) for found in set_}
     made: list[tuple[_List, Launch]] = []
-    for one in _lists(text):
+    for one in _lists(text, _constants(text)):
         if one.grows:
             made = [
                 (first, replace(launch, arguments=(*launch.arguments, *one.words)))
@@ -73,6 +81,21 @@ def read(text: str) -> Iterator[Launch]:
             line = text.count("\n", 0, one.start) + 1
             made.append((one, replace(found, line=line, hidden={})))
     yield from (launch for _, launch in made)
+
+
+def _constants(text: str) -> Constants:
+    """The names that get one word or number, and nothing else anywhere."""
+    found = {one[1]: one[3] if one[2] else one[4] for one in _CONSTANT.finditer(text)}
+    given = Counter(re.findall(r"\b(\w+)[ \t]*(?::[^=\n,(){}]{0,40})?[-+*/|]?=(?!=)", text))
+    return {name: value for name, value in found.items() if given[name] == 1}
+
+
+def _value(said: str, constants: Constants) -> str | None:
+    """What `NAME`, `str(NAME)` or `8` comes to; None where nobody here knows."""
+    found = _NAMED.fullmatch(said.strip())
+    if not found or said.count("(") != said.count(")"):
+        return None
+    return found[1] if found[1].isdecimal() else constants.get(found[1])
 
 
 @dataclass(frozen=True)
@@ -123,7 +146,7 @@ def _outside(word: Word) -> Word:
     return Word(tuple(replace(piece, known=False) for piece in word.pieces))
 
 
-def _lists(text: str) -> Iterator[_List]:
+def _lists(text: str, constants: Constants) -> Iterator[_List]:
     """Every list that is closed, in the order of their ends."""
     opened: list[_Open] = []
     for number, found in enumerate(_PART.finditer(text)):
@@ -134,7 +157,7 @@ def _lists(text: str) -> Iterator[_List]:
                 opened.append(_Open(found.start()))
             case "close" if opened:
                 frame = opened.pop()
-                yield from _closed(text, frame)
+                yield from _closed(text, frame, constants)
                 if opened:
                     opened[-1].items[-1].append(found)
             case "comma" if opened:
@@ -145,11 +168,11 @@ def _lists(text: str) -> Iterator[_List]:
                 opened[-1].items[-1].append(found)
 
 
-def _closed(text: str, frame: _Open) -> Iterator[_List]:
+def _closed(text: str, frame: _Open, constants: Constants) -> Iterator[_List]:
     before = text[max(0, frame.start - 80) : frame.start + 1]
     bare = before[:-1]
     named, grows = _SET.search(bare), _GROWS.search(before if before[-1:] == "(" else bare)
-    words = tuple(word for item in frame.items if item for word in _words(text, item))
+    words = tuple(word for item in frame.items if item for word in _words(text, item, constants))
     is_own = bool(words) and not (grows and before[-1:] == "(" and _is_list(text, frame.start + 1))
     if is_own and (grows or any(word.known for word in words)):
         found = grows or named
@@ -161,20 +184,23 @@ def _is_list(text: str, at: int) -> bool:
     return text[at : at + 40].lstrip()[:1] == "["
 
 
-def _words(text: str, item: Sequence[re.Match[str]]) -> Iterator[Word]:
+def _words(text: str, item: Sequence[re.Match[str]], constants: Constants) -> Iterator[Word]:
     """The word of an item: what is quoted is known; `*more` and calls are from outside."""
     if all(part["quoted"] for part in item):
-        pieces = [piece for part in item for piece in _quoted(part)]
+        pieces = [piece for part in item for piece in _quoted(part, constants)]
         yield Word(tuple(pieces) or (Piece(""),))
         return
     start, end = item[0].start(), item[-1].end()
-    yield Word((Piece(" ".join(text[start:end].split()), start, known=False),))
+    said = " ".join(text[start:end].split())
+    value = _value(said, constants)
+    known = None if value is None else Piece(value)
+    yield Word((known or Piece(said, start, known=False),))
 
 
-def _quoted(found: re.Match[str]) -> Text:
+def _quoted(found: re.Match[str], constants: Constants) -> Text:
     pieces = _unescaped(found)
     if "f" in found[0][:2].lower():
-        return tuple(part for piece in pieces for part in _filled(piece))
+        return tuple(part for piece in pieces for part in _filled(piece, constants))
     return pieces
 
 
@@ -192,12 +218,14 @@ def _inside(found: re.Match[str]) -> tuple[int, int]:
     return found.end() - len(said) + length, found.end() - length
 
 
-def _filled(piece: Piece) -> Iterator[Piece]:
+def _filled(piece: Piece, constants: Constants) -> Iterator[Piece]:
     at = 0
     for found in _OUTSIDE.finditer(piece.text) if piece.known else ():
         if found.start() > at:
             yield piece.part(at, found.start())
-        yield replace(piece.part(*found.span()), known=False)
+        value = _value(found[0][1:-1], constants)
+        open_ = replace(piece.part(*found.span()), known=False)
+        yield open_ if value is None else Piece(value)
         at = found.end()
     if at < len(piece.text) or not at:
         yield piece.part(at, len(piece.text))

@@ -16,12 +16,18 @@ _INLINE = re.compile(
     re.MULTILINE,
 )
 _OPTION = re.compile(r"\s--?[A-Za-z]")
+_SETS = re.compile(r"^[ \t]*(?:[$>%][ \t]+)?(?:export[ \t]+)?[A-Za-z_]\w*=\S", re.MULTILINE)
 _BREAK = re.compile(r"\\?\n")
 
 
 def blocks(text: str) -> list[tuple[int, int]]:
-    """Where each block begins and ends, those that have no option left out."""
-    return [found.span(2) for found in FENCE.finditer(text) if "--" in found[2]][:MOST]
+    """Where each block begins and ends that has an option, or sets what others may read; none where
+    none has an option.
+    """
+    found = [*FENCE.finditer(text)]
+    if not any("--" in one[2] for one in found):
+        return []
+    return [one.span(2) for one in found if "--" in one[2] or _SETS.search(one[2])][:MOST]
 
 
 def inline(text: str, sought: re.Pattern[str]) -> list[tuple[int, str]]:

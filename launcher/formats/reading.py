@@ -9,7 +9,6 @@ Markdown with any of these, a bare list of options. Nothing is run.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,17 +25,19 @@ from launcher.formats import (
     notebook,
     supervisor,
     systemd,
+    together,
 )
+from launcher.formats.apart import apart, commands
 from launcher.formats.around import of_slurm
 from launcher.formats.bash import TANGLED, Script
-from launcher.formats.container import OF_HOST, container, pinned, unreleased
+from launcher.formats.container import container, pinned, unreleased
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.markdown import blanked, blanked_blocks, blocks, inline
 from launcher.formats.masking import unprompted
 from launcher.formats.nodes import NotYamlError
 from launcher.formats.tree import Document
 from launcher.formats.words import Piece, Text, Word, moved, split, text_of, values
-from launcher.knowledge import forks
+from launcher.knowledge import forks, gpu_names
 
 MOST = 1 << 16  # characters; a launch script has some thousand
 MOST_WORDS, MOST_VARIABLES, MOST_LAUNCHES = 2000, 500, 100
@@ -58,8 +59,6 @@ _IN_PYTHON = re.compile(r"\b\w+\.Engine\(|\bServerArgs\(")
 OURS = re.compile(r"\bglm5-serve[\"']?(?=\s)[^#]{0,400}?[\s\"'=]up(?=[\s\"'])")
 ELIDED = frozenset(("...", "\u2026", "[...]"))
 Notes = list[str]
-
-
 WINDOWS = (
     "the lines end as Windows ends them: a shell takes the carriage return for a part of the last"
     " word (dos2unix)"
@@ -89,8 +88,9 @@ def read(text: str) -> Reading:
         notes.append(f"only the first {MOST_LAUNCHES} launches were read")
     ours = _ours(_of_engines(_few(found[:MOST_LAUNCHES], notes), text, notes), notes)
     ours = [*_of_forks(_released(ours, pinned(text)), text)]
-    together = _on_one_port([*_once(ours)])
-    return Reading(tuple(together), tuple(dict.fromkeys(notes)))
+    noted, named = together.noted([*_once(ours)]), gpu_names.named(text)
+    told = (replace(one, around=replace(one.around, named=named)) for one in noted)
+    return Reading(tuple(told), tuple(dict.fromkeys(notes)))
 
 
 def _whole_lines(text: str) -> str:
@@ -120,9 +120,10 @@ def _found(text: str, notes: Notes, depth: int = 0) -> list[Launch]:
     for start, code in inline(blanked_blocks(rest), SOUGHT):
         lines, end = text.count("\n", 0, start), start + len(code)
         inner = _of_shell(code, notes, depth)
-        made += [_elsewhere(launch, start, lines) for launch in inner]
+        told = (one for one in inner if not fragments.is_mention(one.words, one.engine))
+        made += [_elsewhere(launch, start, lines) for launch in told]
         rest = rest[:start] + blanked(rest[start:end]) + rest[end:]
-    for reader in (_of_shell, _of_quoted, _of_arguments, _of_options, _of_printed):
+    for reader in (_of_shell, _of_lines, _of_quoted, _of_arguments, _of_options, _of_printed):
         if found := list(reader(rest, notes, depth)) if not made or reader is _of_shell else []:
             return sorted([*made, *found], key=lambda launch: launch.line) if made else found
     notes += [] if made else [*complaints, *islice(_run_elsewhere(rest), MOST_SCRIPTS)]
@@ -161,6 +162,10 @@ def _ours(found: list[Launch], notes: Notes) -> list[Launch]:
         if ELIDED & {*launch.words}:
             notes.append(f"line {launch.line} leaves words of a launch out (...): not judged")
     found = [launch for launch in found if not ELIDED & {*launch.words}]
+    for launch in found:
+        if launch.instead:
+            notes.append(f"line {launch.line} starts {launch.instead}: not judged")
+    found = [launch for launch in found if not launch.instead]
     ours = [launch for launch in found if launch.words]
     for launch in found if ours else ():
         if not launch.words:
@@ -237,9 +242,24 @@ def _of_lists(text: str, notes: Notes) -> Iterator[Launch]:
 
 
 def _of_shell(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    parts = [*apart(text, SOUGHT)]
+    found = [launch for part in parts for launch in _of_script(part, notes, depth)]
+    yield from sorted(found, key=lambda launch: launch.line) if len(parts) > 1 else found
+
+
+def _of_lines(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
+    """The commands among the lines of a text that is prose, and no script."""
+    if found := commands(text, SOUGHT):
+        yield from _of_script(found, notes, depth)
+
+
+def _of_script(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     script = Script(text, wanted=launches.is_of_interest)
     job = of_slurm("\n".join(re.findall(r"^#SBATCH\s.*", text, re.MULTILINE)))
     for launch in launches.of_script(script):
+        if fragments.is_prose(launch.words):
+            notes.append(f"line {launch.line} reads as a sentence, and no command: not judged")
+            continue
         around = replace(launch.around, gpus=launch.around.gpus or job)
         windows = [WINDOWS] if "\r\n" in text and "^\r\n" not in text else []
         yield replace(launch, around=around).noting(*windows)
@@ -319,8 +339,8 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
         said = values(words)
         if first and (program := launches.other_program(command.words)):
             near = launches.meant(program)
-            hint = f": did you mean {near}?" if near else ""
-            notes.append(f"{program} is started, and is no server that is known{hint}")
+            hint = f" known: did you mean {near}?" if near else " known"
+            notes.append(f"{program} is started, and is no server that is{hint}")
             continue
         if first and not fragments.tell_one(said):
             continue
@@ -346,8 +366,9 @@ def _of_whom(found: Launch) -> Launch:
 
 
 def _first_option(words: Sequence[Word]) -> int | None:
-    said = enumerate(word.value for word in words)
-    return next((at for at, word in said if _OPTION.match(word)), None)
+    said = values(words)
+    first = next((at for at, word in enumerate(said) if _OPTION.match(word)), None)
+    return None if first is None or fragments.is_prose(said[first:]) else first
 
 
 def _paragraphs(text: str) -> list[int]:
@@ -367,38 +388,6 @@ def _noted(found: Launch) -> Launch:
     word = f"--{dialect(found.engine).config}"
     files = [following for said, following in pairwise((*found.words, "")) if said == word]
     return found.noting(*(f"options of {file} are not read" for file in files if file))
-
-
-def _on_one_port(found: list[Launch]) -> list[Launch]:
-    """Launches that share a network, and would listen to one port of it: told of each."""
-    at: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, launch in enumerate(found):
-        if launch.shares and not _is_of_many_hosts(launch):
-            at[launch.shares, _port(launch)].append(number)
-    for (shares, port), numbers in at.items():
-        for number in numbers if len(numbers) > 1 and port.isdecimal() else []:
-            others = ", ".join(
-                found[other].name or f"line {found[other].line}"
-                for other in numbers
-                if other != number
-            )
-            told = f"listens to port {port} of {shares}, as {others} does: only one of them can"
-            found[number] = found[number].noting(told)
-    return found
-
-
-def _is_of_many_hosts(launch: Launch) -> bool:
-    return launch.shares == OF_HOST and _value(launch, "--nnodes") not in ("", "1")
-
-
-def _port(launch: Launch) -> str:
-    return _value(launch, "--port") or str(dialect(launch.engine).port)
-
-
-def _value(launch: Launch, name: str) -> str:
-    known = dialect(launch.engine).options
-    givens = known.release(known.newest).given(launch.words)
-    return next((one.values[0] for one in reversed(givens) if one.name == name and one.values), "")
 
 
 def _few(found: Sequence[Launch], notes: Notes) -> list[Launch]:

@@ -204,6 +204,10 @@ def _unit(text: str) -> Unit:
             case "[":
                 section = said
                 unit.is_quadlet |= section == "Container"
+            case "ExecStart" | "Exec" if not said:  # a drop-in takes back what was said before
+                unit.commands.clear()
+            case "Environment" if not said:
+                unit.env.clear()
             case "Environment":
                 for word in split_words(value):
                     name, equals, _ = word.value.partition("=")

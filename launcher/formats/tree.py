@@ -23,16 +23,16 @@ from launcher.formats.container import (
 from launcher.formats.launches import SOUGHT, Launch
 from launcher.formats.nodes import List, Node, Scalar, Table, documents
 from launcher.formats.scope import Budget, Scope, Value
-from launcher.formats.words import Piece, Text, Word, split, text_of, values
+from launcher.formats.words import Piece, Text, Word, text_of, values
 from launcher.formats.yamltext import Source, filled, get, merged, of, word
 
 MOST_NODES = 50_000  # aliases make many of few
 DEEPEST = 60
 COMMANDS = ("entrypoint", "command", "cmd", "args")
-LISTS = re.compile(
-    rf"(?i)(?:extra|engine|server|runtime|launch|{'|'.join(IMAGES)})_?.*(?:args|flags|options)"
-    r"|args|arguments|command|cmd|argv|flags"
-)
+LISTS = re.compile(r"(?i)[\w-]*(?:args|flags|options)|arguments|command|cmd|argv")
+VARIABLES = (("environment",), ("env",), ("envs",))  # tables of whatever a container reads
+# One item of such a list that is two words, as some charts have them: an option and its value.
+PAIR = re.compile(r"(--?[A-Za-z][\w.-]*)[ \t]+(\S.*)", re.DOTALL)
 # tables of options by the role of their server, as recipes have them
 RECIPE = re.compile(rf"(?i)(?:{'|'.join(IMAGES)})_?config")
 ROLES = re.compile(r"(?i)(leader|worker|prefill|decode|router|frontend)")
@@ -44,6 +44,7 @@ FORMS = {
     "services": "compose",
     "jobs": "workflow",
     "containerdefinitions": "task definition",
+    "hostconfig": "docker inspect",
     "hosts": "ansible",
     "tasks": "ansible",
 }
@@ -89,9 +90,9 @@ class Document:
             {name.value.lower() for name, _ in first.items} if isinstance(first, Table) else set()
         )
         known = next((form for key, form in FORMS.items() if key in keys), "")
-        if not known and isinstance(root, List) and isinstance(first, Table):
-            return "ansible"
-        return known or ("json" if self.source.text.lstrip()[:1] in ("{", "[") else "")
+        if known or self.source.text.lstrip()[:1] in ("{", "["):
+            return known or "json"
+        return "ansible" if isinstance(root, List) and isinstance(first, Table) else ""
 
     # -- the walk ----------------------------------------------------------------------------------
 
@@ -139,7 +140,8 @@ class Document:
             if key.lower() in taken:
                 continue
             below = place.below(key, node)
-            found = [*self._options(value, below)] if LISTS.fullmatch(key) else []
+            is_list = LISTS.fullmatch(key) and place.keys[-1:] not in VARIABLES
+            found = [*self._options(value, below)] if is_list else []
             yield from found or self._walk(value, below)
 
     def _names_options(self, place: Place) -> bool:
@@ -272,21 +274,31 @@ class Document:
             words = self._shell_words(self.source.scalar(node)) if "--" in node.value else []
         else:
             items = node.items if isinstance(node, List) else []
-            words = [
-                part
-                for item in items
-                if isinstance(item, Scalar)
-                for part in split(_loose(self.source.scalar(item)))
-            ]
+            scalars = (item for item in items if isinstance(item, Scalar))
+            words = [part for item in scalars for part in self._item(item)]
         said = values(words)
-        is_several = sum(one.startswith("--") for one in said) >= 2 and said[0].startswith("--")
-        if is_several and fragments.is_engines(said) and not _is_anothers(place, words):
+        begins = said[:1] and said[0].startswith("--")
+        is_told = _engine_around(place) or sum(one.startswith("--") for one in said) >= 2
+        if begins and is_told and fragments.is_engines(said) and not _is_anothers(place, words):
             yield self._of_chart(tuple(words), place, "options")
+
+    def _item(self, item: Scalar) -> Iterator[Word]:
+        """The words of one item of a list: itself, or an option and its value."""
+        whole = Word(self.source.scalar(item))
+        found = PAIR.fullmatch(whole.value)
+        if found and found[2][0] in "{[" and len(whole.pieces) == 1:  # JSON, with blanks of its own
+            yield from (Word((whole.pieces[0].part(*found.span(at)),)) for at in (1, 2))
+        elif found:
+            yield from self._shell_words(whole.pieces)
+        else:
+            yield whole
 
     def _flags(self, node: Table, place: Place) -> Launch:
         """Options as a table."""
         engine = flagtable.engine_of(node)
-        words = tuple(flagtable.words(node, self.source, engine))
+        named = (key for key in place.keys[-2:] if RECIPE.fullmatch(key))
+        of_chart = flagtable.is_of_chart(node) or any(map(flagtable.is_camel, named))
+        words = tuple(flagtable.words(node, self.source, engine, is_chart=of_chart))
         made = self._of_chart(words, place, "options" if place.keys else "config")
         made = replace(made, engine=made.engine or engine)
         line = self.source.line(node.items[0][0].start)
@@ -297,8 +309,10 @@ class Document:
         env = self._around(place)
         own = of([*reversed(place.tables)], f"{role.lower()}_environment")
         env |= variables.listed(own, self.source) if own is not None else {}
-        launch = Launch(words, env, form, engine_of(image), release_of(image), image=image)
-        is_role = role and not LISTS.fullmatch(role) and place.keys[-2:-1] != ("",)
+        engine = engine_of(image) or _engine_around(place)
+        launch = Launch(words, env, form, engine, release_of(image), image=image)
+        is_named = LISTS.fullmatch(role) or RECIPE.fullmatch(role)
+        is_role = role and not is_named and place.keys[-2:-1] != ("",)
         return self._named(replace(launch, name=role if is_role else ""), place, words).noting(
             *variables.unread(place.tables)
         )
@@ -326,14 +340,24 @@ class Document:
 def _image(tables: Sequence[Table]) -> str:
     """The image that a container, or a chart, names: `repository:tag`, too."""
     for table in (*tables[::-1],):
-        node = (
-            get(table, "image") or get(table, "container") or get(get(table, "model"), "container")
-        )
+        # Recipes of srt-slurm run an image by a name of their cluster's, and say which it is.
+        own = get(get(get(table, "identity"), "container"), "image")
+        alias = get(table, "container") or get(get(table, "model"), "container")
+        node = own or get(table, "image") or alias
         if isinstance(node, Table):
-            return f"{word(get(node, 'repository'))}:{word(get(node, 'tag'))}"
-        if said := word(node):
-            return said
+            named, tag = word(get(node, "repository") or get(node, "name")), word(get(node, "tag"))
+            return f"{named}:{tag}" if tag else named
+        if said := word(node) or word(get(table, "repository")):
+            tag = word(get(table, "tag")) if node is None else ""
+            return f"{said}:{tag}" if tag else said
     return ""
+
+
+def _engine_around(place: Place) -> str:
+    """The engine that the keys which lead to a list of options name, or its image, or its kind."""
+    kind = word(get(place.tables[0], "kind")) if place.tables else ""
+    named = (*place.keys[::-1], _image(place.tables), kind)
+    return next(filter(None, map(engine_of, named)), "")
 
 
 def _is_anothers(place: Place, words: Sequence[Word]) -> bool:
@@ -344,7 +368,3 @@ def _is_anothers(place: Place, words: Sequence[Word]) -> bool:
 
 def _placed(text: Text, at: int) -> int | None:
     return Script.placed(text, at)
-
-
-def _loose(text: Text) -> Text:
-    return tuple(replace(piece, fixed=not piece.known) for piece in text)

@@ -7,22 +7,21 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from launcher.counting import LARGEST, is_endless
-from launcher.engines import issues, traits
+from launcher.engines import issues
 from launcher.engines.descriptions import MEANINGS
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.match import Case
-from launcher.engines.members import counting, overridden, whole
+from launcher.engines.members import counting, overridden
 from launcher.engines.options import Given, Option, Release
 from launcher.engines.tables import complaints
 from launcher.engines.target import Target
 from launcher.formats import unread
 from launcher.formats.container import unreleased
 from launcher.formats.launches import INSIDE, Launch
-from launcher.host.facts import Model
-from launcher.knowledge import forks, models, nccl, wrappers
+from launcher.knowledge import forks, nccl, wrappers
 from launcher.lint import around, room
+from launcher.lint.as_plan import as_plan
 from launcher.lint.by_option import Seen, canonical_name, told
 from launcher.lint.concerns import Concern, Verdict, guesses, in_image, ranked
 from launcher.lint.config_file import has_file, of_file
@@ -38,10 +37,7 @@ from launcher.lint.parsing import (
     unjudged,
 )
 from launcher.plan.evidence import Known
-from launcher.plan.plan import Plan, Setting
-from launcher.plan.policy import Policy
-from launcher.redact.expansions import literals
-from launcher.redact.secrets import SECRET_VARIABLE
+from launcher.plan.plan import Plan
 
 MOST_HINTS = 20  # unknown options of a launch whose meaning is looked for
 OF_OTHERS = "for others than the engine and NCCL"
@@ -62,9 +58,6 @@ TELLING = (
     "FLASHINFER_",
     "SAFETENSORS_",
 )
-
-# A model in the cache of a hub, within a command: `$(ls -d .../models--OWNER--NAME/snapshots/*/)`.
-_FOLDER = re.compile(r"\bmodels--([\w.-]+?)--([\w.-]+)")
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,9 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
             concerns.append(around.again(given))
         elif given.word not in launch.outside:
             as_read = replace(given, problem=None) if is_open and given.option else given
-            parsed = of_option(as_read, lost.get(at), within, hints=unknown <= MOST_HINTS)
+            stead, hints = lost.get(at), unknown <= MOST_HINTS
+            either = is_open or bool(stead and launch.outside & {*stead.values})
+            parsed = of_option(as_read, stead, within, hints=hints, is_open=either)
             concerns += [one for one in parsed if not (at in doubted and one.verdict.is_refused)]
             concerns += of_file(given, givens, within)
         if at not in lost:
@@ -153,7 +148,7 @@ def _left_alone(given: Given, launch: Launch, within: Release) -> tuple[str, Kno
     front = dialect(launch.engine).fronts.get(launch.program)
     if front and given.option is None and front.reads(given.word, within.name):
         return f"{launch.program} reads it, before the engine does", Known.READ, WHEEL
-    wrapper = wrappers.of_program(launch.program)
+    wrapper = wrappers.of_program(launch.starter)
     if wrapper and (why := passed_over(given, wrapper, within)):
         return why, Known.of(wrapper.evidence), wrapper.source
     if fork := of_its_fork(given, launch.forks):
@@ -276,78 +271,13 @@ def _of_whom(name: str) -> str:
     )
 
 
-def as_plan(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Plan:
-    """The launch as a plan, for issues to be found in: its flags under their canonical names."""
-    settings = {}
-    for given in whole(givens):
-        if given.option or given.word.startswith("-"):
-            # a switch and what turns it off are one setting: the last one counts
-            settings[within.catalogue.canonical(given.name.lstrip("-"))] = Setting(
-                given.word,
-                " ".join(str(LARGEST) if is_endless(value) else value for value in given.values),
-                "the command",
-                "",
-                option=canonical_name(given, within),
-            )
-    values = {setting.option: setting.value for setting in settings.values()}
-
-    def count(name: str) -> int:
-        return max(1, int(values[name])) if values.get(name, "").isdecimal() else 1
-
-    engine = dialect(target.engine)
-    named = engine.option_of
-    path = values.get(named("model_path"), "")
-    called, how = _called(launch, target.model, path, values.get(named("served_model_name"), ""))
-    model = traits.of(target.model, called or path)
-    taken = f"{path or 'its model'} is taken for {called}, {how}" if called else model.note
-    is_shared = named("enable_dp_attention") in values
-    replicas = 1 if is_shared else count(named("dp_size"))
-    ranks = count(named("tp_size")) * count(named("pp_size")) * replicas
-    return Plan(
-        name="the command",
-        program=("python3", *engine.program),
-        arguments=launch.words,
-        env=dict(launch.env),
-        host=values.get("host", engine.host),
-        port=0,
-        model=called or path,
-        model_name="",
-        policy=Policy(),
-        settings=tuple(settings.values()),
-        words={},
-        gpus=max(1, ranks // count("nnodes")),
-        arch=target.arch,
-        engine=target.engine,
-        gpu=target.gpu,
-        release=target.nearest,
-        traits=tuple(sorted(model.traits)),
-        notes=(taken,) if taken else (),
-    )
-
-
-def _called(launch: Launch, model: Model, path: str, names: str) -> tuple[str, str]:
-    """The known model that a checkpoint is, and how that is known, where its own path says nothing
-    and nobody read its config.json: what is mounted there, the one folder of a hub that its own
-    text names, else the name under which it is served; "" for all others, and for a command that
-    has no checkpoint: an engine has one of its own for that.
-    """
-    folders = {*_FOLDER.findall(path)} if path.startswith(("$(", "`")) else set()
-    told = [("/".join(one), "whose folder it looks up") for one in folders if len(folders) == 1]
-    is_named = models.is_id(path) or (models.by_name(path) and not told)
-    if model != Model() or is_named or not (path or not launch.program):
-        return "", ""
-    told += [(launch.mounted(path), "which is mounted there")]
-    told += [(name, "as it is served") for name in names.split()]
-    return next(((name, how) for name, how in told if models.by_name(name)), ("", ""))
-
-
 def _case(launch: Launch, givens: Sequence[Given], target: Target, within: Release) -> Case:
     """The case that a launch is, on the host of the target where its facts are known."""
     made = issues.of_plan(as_plan(launch, givens, target, within), target.release)
     return replace(
         made,
         target=replace(made.target, infiniband=target.infiniband),
-        serves=wrappers.of_program(launch.program) is None,
+        serves=wrappers.of_program(launch.starter) is None,
     )
 
 
@@ -412,45 +342,9 @@ def _doubted(launch: Launch, target: Target) -> Iterator[str]:
 
 def _unjudged(launch: Launch, givens: Sequence[Given], within: Release) -> Iterator[str]:
     """What the program that starts the engine may have, and nobody here knows."""
-    wrapper = wrappers.of_program(launch.program)
+    wrapper = wrappers.of_program(launch.starter)
     words = [one.word for one in givens if wrapper and is_unjudged(one, within)]
     unknown = [word for word in words if wrapper and not wrapper.has(word)]
     if wrapper and unknown:
         named = ", ".join(dict.fromkeys(unknown))
         yield f"not judged: {named}: no option of the engine, {wrapper.name} may have it"
-
-
-def secrets(launch: Launch, target: Target) -> tuple[str, ...]:
-    """The keys and tokens in a launch, which nobody is to be shown."""
-    options = {_letters(name) for name in dialect(target.engine).secrets}
-    given = (
-        value
-        for one in launch.given(target.known)
-        if {_letters(one.word.partition("=")[0]), _letters(one.name)} & options
-        or ((one.option is None or "." in one.word) and SECRET_VARIABLE.search(_member(one.word)))
-        for value in (*one.values, one.word.partition("=")[2])
-    )
-    variables = (
-        word.value for name, word in launch.variables.items() if SECRET_VARIABLE.search(name)
-    )
-    unexported = (text for name, text in launch.hidden.items() if SECRET_VARIABLE.search(name))
-    shown = {piece.text for word in launch.arguments for piece in word.pieces if not piece.known}
-    found = {
-        value
-        for text in (*given, *variables, *unexported)
-        for value in literals(text)
-        if not (value in shown and value.isidentifier())
-    }
-    return tuple(sorted(found, key=len, reverse=True))
-
-
-def _member(word: str) -> str:
-    """The last name of an option, as a variable has it: `--kv-transfer-config.extra.api-key=x` is
-    api_key.
-    """
-    return word.partition("=")[0].rpartition(".")[2].strip("-").replace("-", "_")
-
-
-def _letters(name: str) -> str:
-    """A name however somebody spells it: `--api_key` is `--api-key`."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 
 from launcher.engines import parts
-from launcher.engines.dialect import Gone
+from launcher.engines.dialect import Dialect, Gone
 from launcher.engines.engine import NAMES, counterparts, dialect
 from launcher.engines.issues import Shows
 from launcher.engines.options import Given, Option, Release, nearest_name, version
@@ -20,15 +19,18 @@ from launcher.lint.concerns import Concern, Verdict
 from launcher.plan.evidence import Known
 
 WHEEL = "the wheel of each release"
+NO_PART = re.compile(r"(--[\w-]+) has no ([\w.-]+)")
+GONE = " any more"
+LAST_COUNTS = "given again further on: the last one counts"
 MEANT = "did you mean"  # of a slip
 GLUED = re.compile(r"(--?[a-zA-Z][\w-]*?)(-?\d[\w.]*)")  # `-tp8`: an option, and a number
 
 
 def of_option(
-    given: Given, stead: Given | None, within: Release, *, hints: bool
+    given: Given, stead: Given | None, within: Release, *, hints: bool, is_open: bool = False
 ) -> Iterator[Concern]:
     """What the release's parser makes of it; `stead`: what counts in its stead, if anything does;
-    `hints`: look for what an unknown name means.
+    `hints`: look for what an unknown name means; `is_open`: nobody knows whether the two differ.
     """
     known = Known.RUN if within.name == within.catalogue.newest else Known.READ
     if given.option is None:
@@ -38,7 +40,10 @@ def of_option(
     when = _refused_when(given, given.option)
     if given.problem and not (stead and when is Shows.LOAD):
         instead = "one of its choices" if given.option.choices else "a value that it takes"
-        yield Concern(Verdict.WRONG, given.problem, known, WHEEL, when, instead)
+        part, history = _of_part(given, within)
+        why = f"{given.problem}{history}"
+        instead = _own(within).gone_parts.get(part, "leave it out") if part else instead
+        yield Concern(Verdict.WRONG, why, known, WHEEL, when, instead)
     if given.option.deprecated:
         yield Concern(
             Verdict.DEPRECATED,
@@ -60,9 +65,29 @@ def of_option(
             given.member,
             given.values,
         )
-        verdict = Verdict.INERT if is_same else Verdict.CONFLICTS
         why = "given again further on" if is_same else _lost(given, stead, within)
+        is_inert = is_same or (is_open and why == LAST_COUNTS)
+        verdict = Verdict.INERT if is_inert else Verdict.CONFLICTS
         yield Concern(verdict, why, known, WHEEL, Shows.PARSE)
+
+
+def _of_part(given: Given, within: Release) -> tuple[str, str]:
+    """The part of a JSON option that the release has not, as `option.part`, and which releases
+    have it; "" and "" for another problem, or for a slip.
+    """
+    found = NO_PART.fullmatch(given.problem or "")
+    if not found:
+        return "", ""
+    option, part = found.groups()
+    there = [
+        name
+        for name in within.catalogue.releases
+        if (known := within.catalogue.release(name).options.get(option)) and part in known.parts
+    ]
+    before = [name for name in there if version(name) < version(within.name)]
+    if before:
+        return f"{option[2:]}.{part}", f"{GONE}: {before[-1]} was the last"
+    return f"{option[2:]}.{part}", f" before {there[0]}" if there else ""
 
 
 def _refused_when(given: Given, option: Option) -> Shows:
@@ -97,7 +122,7 @@ def _lost(given: Given, stead: Given, within: Release) -> str:
         return f"given in parts, too ({stead.word}): they alone count, wherever they stand"
     if given.member and stead.read != given.read:
         return f"given in parts by another of its names, too: {stead.word} counts alone"
-    return "given again further on: the last one counts"
+    return LAST_COUNTS
 
 
 def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
@@ -140,10 +165,12 @@ def may_be_built_in(given: Given, within: Release) -> bool:
     """
     word = given.read or given.word
     if given.option:
+        if NO_PART.fullmatch(given.problem or ""):  # no slip
+            return not _of_part(given, within)[1].startswith(GONE)
         if given.option.parts and given.problem:
             return _refused_when(given, given.option) is Shows.LOAD and MEANT not in given.problem
-        near = [get_close_matches(one, given.option.choices or (), 1, 0.8) for one in given.values]
-        return bool(given.problem and given.option.choices) and not any(near)
+        problem = given.problem or ""
+        return bool(problem and given.option.choices) and MEANT not in problem
     if given.is_positional or (given.problem or "").startswith("ambiguous"):
         return False
     releases = within.catalogue.accepted_by(word)
@@ -181,7 +208,9 @@ def _nameless(given: Given, within: Release, *, hints: bool) -> Concern:
     if earlier:
         back = f", and back with {later[0]}" if later else ""
         why = f"removed after {earlier[-1]}{back}: the arguments are refused"
-        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead)
+        matters = re.fullmatch(_own(within).matters, word.lstrip("-"))
+        left_out = None if matters else "leave it out: nothing is known to take its place"
+        return Concern(Verdict.REMOVED, why, known, WHEEL, Shows.PARSE, instead or left_out)
     if later:
         why = f"not in {within.name}: it comes with {later[0]}"
         return Concern(Verdict.UNKNOWN, why, known, WHEEL, Shows.PARSE, instead or "leave it out")
@@ -216,8 +245,7 @@ def named_model(given: Given, within: Release) -> str:
     is_model = models.is_id(given.word) or given.word.startswith(("/", "./", "~/"))
     if given.option or not given.is_positional or not is_model:
         return ""
-    [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
-    return f"--{dialect(own).option_of('model_path')}={given.word}"
+    return f"--{_own(within).option_of('model_path')}={given.word}"
 
 
 def glued(word: str, within: Release) -> tuple[str, str] | None:
@@ -226,14 +254,19 @@ def glued(word: str, within: Release) -> tuple[str, str] | None:
     option = within.options.get(found[1]) if found else None
     if not found or option is None or option.takes == "nothing":
         return None
-    wrong = misfit(option.name, option.type, tuple(map(str, option.choices)), found[2])
+    wrong = misfit(option.name, option.type, option.choices, found[2])
     return None if wrong else (found[1], found[2])
 
 
 def gone_option(word: str, within: Release) -> Gone | None:
     """What is known of an option that older releases had than those that are known."""
+    return None if within.accepts(word) else _own(within).gone.get(word.lstrip("-"))
+
+
+def _own(within: Release) -> Dialect:
+    """The engine of a release."""
     [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
-    return None if within.accepts(word) else dialect(own).gone.get(word.lstrip("-"))
+    return dialect(own)
 
 
 def _of_fork(word: str, fork: forks.Fork, engine: str) -> Concern:

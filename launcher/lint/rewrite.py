@@ -224,8 +224,7 @@ def _of_parser(
             if given.values[0].lower() in TRUE:
                 yield Edit(why, flag.at, flag.count, (given.word,))
         case Verdict.WRONG if option and option.choices:
-            choices = [str(choice) for choice in option.choices]
-            if meant := near(" ".join(given.values), choices):
+            if meant := near(" ".join(given.values), option.choices):
                 yield _written(flag, given.word, [meant], why)
         case Verdict.UNKNOWN | Verdict.REMOVED | Verdict.AMBIGUOUS if given.word[:1] == "-":
             yield from _renamed(flag, concern, target)

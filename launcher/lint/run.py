@@ -17,8 +17,10 @@ from launcher.formats.launches import Launch
 from launcher.formats.masking import CUTS
 from launcher.formats.reading import OURS, Reading, read
 from launcher.host.facts import Model
-from launcher.knowledge import gpus, images
-from launcher.lint.lint import Entry, as_plan, lint, notes, secrets
+from launcher.knowledge import gpu_names, gpus, images
+from launcher.lint.as_plan import as_plan
+from launcher.lint.lint import Entry, lint, notes
+from launcher.lint.secrets import secrets
 from launcher.redact.assigned import assigned
 from launcher.redact.expansions import parts
 from launcher.redact.keyspelling import HIDDEN, spellings
@@ -36,6 +38,7 @@ PARAMETER = re.compile(
 )
 LONG = 10  # letters of a key that is one within other words, too
 WORD = re.compile(r"[a-z]{1,9}")
+WHAT_HANGS = "what hangs on the GPU"
 WHOLE = "give it the whole command, or its list of options"
 
 
@@ -227,10 +230,13 @@ def _assumed(
         why = "one release, and its tag does not say which: one column is its own (--release)"
         yield f"the image {launch.image} is {why}"
     if whose := images.of_other_gpus(launch.image):
-        how = (
-            f"judged for {at.arch}, as asked" if at.arch else "what hangs on the GPU is not judged"
-        )
+        how = f"judged for {at.arch}, as asked" if at.arch else f"{WHAT_HANGS} is not judged"
         yield f"the image {launch.image} is for {whose}: {how}"
+    is_asked = _placed(launch, target) != target
+    if target.is_guess and not (at.is_guess or is_asked or whose):
+        named = " and ".join(one.said for one in launch.around.named)
+        how = f"it is judged for {at.gpu or at.arch}" if at.arch else f"{WHAT_HANGS} is not judged"
+        yield f"the text names {named}: {how} (--gpu)"
     if at.is_guess:
         said = _refused(lint(launch, at, before))
         others = [
@@ -257,6 +263,7 @@ def aimed(launch: Launch, target: Target, said: Said = nothing) -> Target:
     if at.is_guess and images.of_other_gpus(launch.image):
         at = replace(at, arch=None, gpu=None, memory=None, is_guess=False)
     at = _placed(launch, at) if at.is_guess else at
+    at = _named(launch, at) if at.is_guess else at
     if at.model != Model():
         return at
     plan = as_plan(launch, launch.given(at.known), at, at.known)
@@ -271,6 +278,33 @@ def _placed(launch: Launch, at: Target) -> Target:
         return at
     gpu = found[0].id if len(found) == 1 else None
     return replace(at, arch=found[0].arch, gpu=gpu, is_guess=False)
+
+
+def guessed(target: Target, file: str) -> Target:
+    """The target whose architecture is guessed by what the name of a text's file says, where it
+    says one: `serve_b200.sh`.
+    """
+    archs = {one.arch for one in gpu_names.named(file.rpartition("/")[2])}
+    if not target.is_guess or len(archs) != 1:
+        return target
+    [arch] = archs
+    known = arch in ARCHS
+    return replace(target, arch=arch if known else None, memory=None, is_guess=known)
+
+
+def _named(launch: Launch, at: Target) -> Target:
+    """The target with the GPUs that the launch's text names, where they are of one architecture;
+    with none where it names others than those that are guessed.
+    """
+    named = launch.around.named
+    archs = {one.arch for one in named}
+    if not named or (at.arch in archs and len(archs) > 1):
+        return at
+    [arch, *more] = archs
+    products = {one.product for one in named}
+    is_one = not more and arch in ARCHS
+    gpu = next(iter(products)) if is_one and len(products) == 1 else None
+    return replace(at, arch=arch if is_one else None, gpu=gpu or None, memory=None, is_guess=False)
 
 
 def _asked(target: Target, engine: str) -> str | None:

@@ -20,7 +20,7 @@ from launcher.gateway.settings import Options
 from launcher.lint.notes import noted
 from launcher.operate import control, gateway
 from launcher.operate.running import plan_of
-from launcher.operate.systemd import SERVED, Wish
+from launcher.operate.unit_files import SERVED, Wish
 from launcher.operate.up import Screen, places, show_until_settled, tell_notes, up
 from launcher.plan import plan
 from launcher.statedir.events import read_events

@@ -18,7 +18,7 @@ from typing import Any
 from launcher.config.load import PlanRequest, load
 from launcher.errors import Exit, UserError
 from launcher.formats.systemd import PATH
-from launcher.operate.systemd import SERVED, SERVICE, Wish, all_files, command
+from launcher.operate.unit_files import SERVED, SERVICE, Wish, all_files, command
 from launcher.redact.keys import read_key
 from launcher.statedir.folder import StateDir
 

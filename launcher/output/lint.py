@@ -19,7 +19,7 @@ from launcher.files import reading
 from launcher.lint.carried import refusals
 from launcher.lint.fix import Fixed, in_words
 from launcher.lint.migrate import profile
-from launcher.lint.run import Judgement, judge
+from launcher.lint.run import Judgement, guessed, judge
 from launcher.lint.translate import Command, translate
 from launcher.operate.rewriting import MOST_BYTES, written
 from launcher.output import nextstep, verdicts
@@ -42,6 +42,7 @@ def run(ask: Ask, target: Target) -> int:
     if ask.how == "write":
         _require_file(ask.file)
     text = reading.whole(ask.file, MOST_BYTES, "give a file, or - for standard input")
+    target = guessed(target, ask.file)
     if ask.how in ("profile", "to"):
         judgement = judge(text, target, ask.file, said_of_folder)
         if ask.how == "profile":

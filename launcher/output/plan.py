@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from launcher.config import published
 from launcher.config.shown import place_of
 from launcher.engines.engine import dialect
-from launcher.operate.contained import Rendered
 from launcher.plan.plan import Plan, Setting, changed, to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from launcher.operate.contained import Rendered
 
 SCHEMA = 1
 GONE = ("stopped", "failed", "dead")  # states in which nobody answers

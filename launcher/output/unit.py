@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from launcher.errors import Exit, UserError
-from launcher.operate.systemd import METRICS, Wish
 from launcher.operate.unit_check import Checked
+from launcher.operate.unit_files import METRICS, Wish
 from launcher.output import nextstep
 
 

@@ -20,6 +20,8 @@ from launcher.printable import cut
 if TYPE_CHECKING:
     from rich.console import Console
 
+# What was said, and of which launch: of the next ones it is not said again.
+Told = dict[tuple[object, ...], str]
 Row = dict[str, Entry]  # what is said of one flag or variable, by release
 
 COLOURS = {
@@ -50,10 +52,11 @@ def show(judgement: Judgement) -> None:
     console = terminal.console(sys.stdout)
     for note in judgement.unread:
         console.print(words((f"not read: {cut(judgement.hidden(note))}", "yellow")))
+    told: Told = {}
     for number, judged in enumerate(judgement.launches):
         if number:
             console.print()
-        _show(console, judged)
+        _show(console, judged, told, is_alone=len(judgement.launches) == 1)
     if len(judgement.launches) > 1:
         wrong = sum(not judged.is_sound for judged in judgement.launches)
         console.print(
@@ -61,19 +64,25 @@ def show(judgement: Judgement) -> None:
         )
 
 
-def _show(console: Console, judged: Judged) -> None:
+def _show(console: Console, judged: Judged, told: Told, *, is_alone: bool) -> None:
     from launcher.output.console import words
 
+    place = cut(judged.launch.name) or f"line {judged.launch.line}"
     names = list(judged.releases)
     releases = names[0] if judged.is_of_one else f"{names[0]} to {names[-1]}"
     for_whom = f"{dialect(judged.launch.engine).name} {releases} on {_gpu(judged.target)}"
-    where = f"{cut(judged.launch.name)}, line {judged.launch.line}" if judged.launch.name else ""
+    line = f"line {judged.launch.line}"
+    where = f"{place}, {line}" if judged.launch.name else "" if is_alone else line
     head = f"{judged.launch.form}{f' ({where})' if where else ''}, judged for {for_whom}"
     console.print(words((head, "bold")))
+    others = dict.fromkeys(told[one,] for one in judged.notes if told.get((one,), place) != place)
     for note in judged.notes:
-        console.print(words((f"note: {cut(judged.hidden(note))}", "yellow")))
+        if told.setdefault((note,), place) == place:
+            console.print(words((f"note: {cut(judged.hidden(note))}", "yellow")))
+    if others:
+        console.print(words((f"note: also what is noted of {' and '.join(others)}", "yellow")))
     if judged.is_of_one:
-        _list(console, judged, judged.releases[names[0]])
+        _list(console, judged, judged.releases[names[0]], told, place)
     else:
         _table(console, judged)
 
@@ -89,7 +98,9 @@ def _named(judged: Judged, entry: Entry) -> str:
     return cut(judged.hidden(f"{entry.name} {entry.value}".rstrip()))
 
 
-def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
+def _list(
+    console: Console, judged: Judged, entries: Sequence[Entry], told: Told, place: str
+) -> None:
     from launcher.output.console import indented, words
 
     console.print()
@@ -101,6 +112,10 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
         line = ((f"{entry.verdict + when:<{BESIDE}}", colour), (_named(judged, entry), "bold"))
         if not entry.concerns:
             console.print(words(*line, (f"  {entry.why}", "dim")))
+            continue
+        said = (entry.name, entry.value, *((one.why, one.instead) for one in entry.concerns))
+        if (whose := told.setdefault(said, place)) != place:
+            console.print(words(*line, (f"  as of {whose}", "dim")))
             continue
         console.print(words(*line))
         for instead, concerns in by_remedy(entry.concerns):
@@ -117,8 +132,8 @@ def _list(console: Console, judged: Judged, entries: Sequence[Entry]) -> None:
                 count = f"{_of_all(len(known), entry)} known of this release: {ids}"
                 console.print(indented(console, words(count, more), BESIDE))
             if instead:
-                told = words(("instead ", "bold"), cut(judged.sentence(instead)))
-                console.print(indented(console, told, BESIDE))
+                fix = words(("instead ", "bold"), cut(judged.sentence(instead)))
+                console.print(indented(console, fix, BESIDE))
     left = [entry for entry in entries if not entry.concerns and entry.why != OUTSIDE]
     for entry in left:
         if entry.unjudged:

@@ -286,7 +286,9 @@ def test_profiles_are_listed_with_where_they_come_from(world: World) -> None:
 
 
 def test_render_prints_json_with_a_reason_for_each_value(world: World) -> None:
-    plan = json.loads(world.run("render", "-p", "8xpro6000", "--format", "json").stdout)
+    plan = json.loads(
+        world.run("render", "-p", "8xpro6000", "--gpu", "rtx-pro-6000", "--format", "json").stdout
+    )
 
     assert plan["schema"] == 1
     assert plan["program"][1:] == ["-m", "sglang.launch_server"]

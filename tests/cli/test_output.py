@@ -17,7 +17,7 @@ COMMANDS = {
     "checks --json": 0,
     "completion bash": 0,
     "diff 8xpro6000 8xb200": 1,
-    "fit 8xpro6000 --json": 0,
+    "fit 8xpro6000 --gpu rtx-pro-6000 --json": 0,
     "metrics": 0,
     "profiles": 0,
     "render stub": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,3 +72,27 @@ def test_the_frame_in_which_the_signal_arrived_did_not_crash() -> None:
 
     assert "code crashed: " in diagnose([dump, arrives]).what
     assert "crashed in raise_error (x/runtime.cc)" in diagnose([dump, arrives, below]).what
+
+
+# -- what a page or a carrier made of a traceback --------------------------------------------------
+
+WRITTEN = {
+    "as it was": '  File "/opt/sglang/srt/managers/x.py", line 7, in fold',
+    "without its spaces": 'File "/opt/sglang/srt/managers/x.py", line 7, in fold',
+    "with a page's quotes": "File \u201c/opt/sglang/srt/managers/x.py\u201d, line 7, in fold",
+}
+
+
+@pytest.mark.parametrize("frame", WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize("before", ["", "[2026-11-24 05:10:00 TP3] ", "(EngineCore pid=7) "])
+def test_a_frame_is_one_however_it_is_written(before: str, frame: str) -> None:
+    traced = ["Traceback (most recent call last):", frame, "FooError: the capacitor is empty"]
+    found = diagnose([before + line for line in traced])
+
+    assert "FooError, in fold (managers/x.py)" in found.what
+
+
+def test_a_sentence_about_a_file_is_no_frame() -> None:
+    told = ['see File "/opt/x.py", line 7, in fold', "FooError: the capacitor is empty"]
+
+    assert "in fold" not in diagnose(told).what

@@ -337,21 +337,28 @@ NONE = "AttributeError: 'NoneType' object has no attribute 'shape'"
 
 
 @pytest.mark.parametrize(
-    ("file", "function", "cause"),
+    ("code", "cause"),
     [
-        ("dsa_backend.py", "_forward_trtllm", "stage-without-indices"),
-        ("nsa_backend.py", "_forward_flashmla_kv", "stage-without-indices"),
-        ("dsa_backend.py", "init_forward_metadata", "unknown"),
-        ("triton_backend.py", "_forward_trtllm", "unknown"),
+        ("batch_size = page_table_1.shape[0]", "stage-without-indices"),
+        ("indices = page_table_1.unsqueeze(1)", "stage-without-indices"),
+        ("batch_size = q_nope.shape[0]", "unknown"),
+        ("batch_size = other_page_table_1.shape[0]", "unknown"),
+        ("", "unknown"),  # a function alone is not sure, and `never` must be
     ],
 )
-def test_a_missing_shape_is_of_a_stage_where_sparse_attention_ran(
-    file: str, function: str, cause: str
+@pytest.mark.parametrize("file", ["dsa_backend.py", "nsa_backend.py"])
+def test_what_is_missing_is_the_indices_where_the_code_says_so(
+    code: str, cause: str, file: str
 ) -> None:
     begins = f"{SGLANG}Scheduler hit an exception: Traceback (most recent call last):"
-    lines = [begins, frame(f"sglang/srt/layers/attention/{file}", function), NONE]
+    at = frame(f"sglang/srt/layers/attention/{file}", "_forward_trtllm")
+    missing = "unsqueeze" if "unsqueeze" in code else "shape"
+    said = NONE.replace("shape", missing)
 
-    assert diagnose(lines).cause == cause
+    assert diagnose([begins, at, f"    {code}", said]).cause == cause
+    of_another = frame("sglang/srt/managers/scheduler.py", "run_batch")
+    before = [begins, at, f"    {code}", "FooError: x", begins, of_another, "    x()", said]
+    assert diagnose(before).cause == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,14 @@ WRAPPERS = {
     "compose": "sglang-1  | {}",
     "compose -t": "\x1b[36msglang-1  | \x1b[0m2026-11-24T03:10:11.123456789Z {}",
     "colour": "\x1b[1;31m{}\x1b[0m",
+    "colour, as a pager shows it": "^[[1;36m{}^[[0;0m^M",
+    "colour, as rsyslog writes it": "#033[1;36m{}#033[0m#015",
+    "colour, as JSON or a shell spells it": r"\u001b[1;36m{}\x1b[0m\033[K",
+    "colour, as an editor shows it": "\u241b[1;36m{}ESC[0m",
+    "colour, without its escape": "[1;36m{}[0;0m",
+    "quoted": "> {}",
+    "quoted twice": "> > {}",
+    "quoted, docker -t in a list": "> - 2026-11-24T03:10:11.123+00:00 {}",
 }
 
 
@@ -47,6 +55,19 @@ def test_a_line_comes_out_as_it_was(wrapper: str, line: str) -> None:
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_comes_out_of_json(name: str, line: str) -> None:
     assert unwrap(json.dumps({"stream": "stderr", name: f"\x1b[31m{line}\x1b[0m\n"})).text == line
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "see x[7], y[0:3] and [16 MiB]",
+        "[2026-11-24 05:10:00 TP3] mem[m], a[K]",
+        r"C:\new\x1b.txt",
+        "issue #0151 of ^M",
+    ],
+)
+def test_what_only_looks_like_a_colour_stays(line: str) -> None:
+    assert unwrap(line + ".").text == line + "."
 
 
 XID = "NVRM: Xid (PCI:0000:01:00): 79, GPU has fallen off the bus."
@@ -87,4 +108,5 @@ def test_what_carried_a_line_tells_whose_it_is(line: str, by_kernel: bool | None
 @given(st.text())
 def test_whatever_is_written_is_taken(text: str) -> None:
     assert unwrap("{" + text).text is not None
-    assert unwrap(text).text in text or "\x1b" in text or text.startswith("{")
+    told = unwrap(text).text
+    assert told in text or "[" in text or "#015" in text or text.startswith("{")

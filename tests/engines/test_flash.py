@@ -132,3 +132,22 @@ def test_deep_gemm_turned_off_wants_its_pre_norm_off_in_the_first_release() -> N
     assert found(made, "0.5.21") == []
     off = replace(made, env={**made.env, "SGLANG_OPT_DEEPGEMM_HC_PRENORM": "0"})
     assert found(off, "0.5.20") == []
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        ("4", "fewer slots for states than one request takes (5): none can run"),
+        ("5", "the slots for states let 1 of --max-running-requests run: a request takes five"),
+        ("39", "the slots for states let 7 of --max-running-requests run: a request takes five"),
+        ("40", None),
+    ],
+)
+def test_slots_for_states_are_told_as_what_they_let_run(slots: str, said: str | None) -> None:
+    told_of = told(
+        "0.5.23",
+        f"flags.max-mamba-cache-size={slots}",
+        "flags.max-running-requests=8",
+    )
+
+    assert [what for what in told_of if "slots for states" in what] == ([said] if said else [])

@@ -36,7 +36,8 @@ from launcher.formats.launches import Launch
 from launcher.formats.reading import read
 from launcher.host.facts import Engine, Host, known
 from launcher.knowledge import nccl
-from launcher.lint.lint import as_plan, lint
+from launcher.lint.as_plan import as_plan
+from launcher.lint.lint import lint
 from launcher.plan.evidence import Known
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan
@@ -112,6 +113,7 @@ COMPUTED: Mapping[str, Mapping[str, str]] = {
     "not-json": {},
     "colon": {"served-model-name": "glm:5"},
     "few-states": {"max-mamba-cache-size": "79", "max-running-requests": "16"},
+    "no-states": {"max-mamba-cache-size": "4", "max-running-requests": "16"},
     "few-gpus": {"CUDA_VISIBLE_DEVICES": "0,1,2,3"},
     "no-meeting": {"dist-init-addr": "10.0.0.1"},
     "open-rendezvous": {"dist-init-addr": "10.0.0.1:20000"},
@@ -425,7 +427,12 @@ def test_glm_5_does_not_load_with_the_pins_of_one_release(release: str) -> None:
 
 
 # What is told of releases that can do it, so that an upgrade brings it.
-ADVICE = {"vllm-stop-aborts", "vllm-key-shown", "vllm-flash-autotune"}
+ADVICE = {
+    "vllm-stop-aborts",
+    "vllm-key-shown",
+    "vllm-flash-autotune",
+    "vllm-flash-illegal-address",
+}
 
 
 def helps(case: Case, row: Issue, *, mixed: bool = False) -> None:

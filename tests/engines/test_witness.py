@@ -23,6 +23,7 @@ from launcher.diagnose import shapes as understood
 from launcher.diagnose.diagnosis import diagnose
 from launcher.diagnose.literals import literals
 from launcher.diagnose.text import diagnose_text
+from launcher.diagnose.unwrap import unwrap
 from launcher.diagnose.verdict import Diagnosis, to_json
 from launcher.engines import activity, startup, witness
 from launcher.engines.activity import Allowed
@@ -56,6 +57,16 @@ ACCESS = [
     '(APIServer pid=1) INFO:     10.1.2.3:51244 - "GET /{} HTTP/1.1" 404 Not Found',
     AT + '] INFO:     10.1.2.3:51244 - "WebSocket /{}" [accepted]',
     AT + "] INFO:     ('10.1.2.3', 51244) - \"WebSocket /{}\" 403",
+    # where a site's format leaves out who says it; aiohttp
+    '10.1.2.3:51244 - "GET /{} HTTP/1.1" 404 Not Found',
+    '::1:51244 - "GET /{} HTTP/1.1" 404 Not Found',
+    '10.1.2.3 [08/May/2026:13:42:06 +0000] "GET /route?{} HTTP/1.1" 200 209 "-" "x"',
+    '10.1.2.3 [08/May/2026:13:42:06 +0000] "GET /route HTTP/1.1" 200 209 "-" "{}"',
+    '10.1.2.3 - - [08/May/2026:13:42:06 +0000] "GET /{} HTTP/1.1" 200 209',
+    "Receive: obj=GenerateReqInput(text='{}', sampling_params={{}})",
+    "Finish: obj=GenerateReqInput(rid='{}'), out={{'text': '{}'}}",
+    "Req Time Stats(rid={}, input len=2133, output len=40, type=unified): queue_duration=0.62ms",
+    "Received request x: prompt: '{}', params: x",
 ]
 # In SGLang 0.5.8 to 0.5.23: the grammar backends in a rank, everything else in the process that
 # serves.
@@ -734,6 +745,8 @@ def test_a_death_right_after_a_complaint_about_a_request_is_one(death: dict[str,
     told = death["text"].splitlines()
     if death["cause"] == "scheduler-watchdog" and not told[0].startswith("["):
         return  # without its logger's prefix it could be anybody's
+    if death["cause"] in {"cluster-has-no-gpu", "killed-by-memory-guard"}:
+        return  # what a cluster or another program says stands in no server's log
 
     assert diagnose([f"{AT}] Failed to parse x", *told]).cause == diagnose(told).cause
 
@@ -931,7 +944,15 @@ def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> No
 
 
 @pytest.mark.parametrize(
-    "frame", ["2026-01-29 00:56:20,123 - vllm.serving - ERROR - ", "[2026-01-29 00:56:20][UC][I] "]
+    "frame",
+    [
+        "2026-01-29 00:56:20,123 - vllm.serving - ERROR - ",
+        "[2026-01-29 00:56:20][UC][I] ",
+        "2026-01-29 00:56:20.123 ERROR 4711 [ TP0 scheduler.py:3190] ",
+        "2026-01-29 00:56:20.123 INFO 4711 [ http_server.py:190] ",
+        "(SGLangEngine pid=4711, ip=10.0.0.1) [2026-01-29 00:56:20 TP0] ",
+        "2026-01-29 00:56:20,123 - WARNING - autotuner.py:457 - flashinfer.jit: ",
+    ],
 )
 def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
     asked = (
@@ -940,3 +961,97 @@ def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
     )
 
     assert diagnose([f"{frame}Received {asked}"]).cause == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("frame", "speaker"),
+    [
+        ("[2026-01-29 00:56:20 DP1 TP0] ", "DP1 TP0"),
+        ("2026-01-29 00:56:20.123 ERROR 4711 [ DP1 TP0 scheduler.py:3190] ", "DP1 TP0"),
+        ("2026-01-29 00:56:20.123 ERROR 4711 [ engine.py:1676] ", ""),
+        ("(WorkerDict pid=4711) [2026-01-29 00:56:20 TP0] ", "WorkerDict"),
+        ("(WorkerDict pid=4711) ", "WorkerDict"),
+        ("(Worker_TP1 pid=4711) ERROR 01-29 00:56:20 [core.py:1] ", "Worker_TP1"),
+    ],
+)
+def test_whoever_carries_the_lines_of_a_rank_its_exception_is_found(
+    frame: str, speaker: str
+) -> None:
+    said = witness.said(f"{frame}Scheduler hit an exception: x")
+
+    assert (said.speaker, said.text) == (speaker, "Scheduler hit an exception: x")
+
+
+def test_a_log_of_sglang_in_rays_frame_is_none_of_vllm() -> None:
+    before = "(WorkerDict pid=4711) "
+    found = diagnose(
+        [
+            f"{before}[2026-01-29 00:56:20 TP0] Scheduler hit an exception: Traceback (most recent"
+            " call last):",
+            f'{before}  File "/opt/sglang/srt/managers/scheduler.py", line 7, in run_batch',
+            f"{before}RuntimeError: the capacitor is empty",
+        ]
+    )
+
+    assert found.engine == "sglang"
+    assert "RuntimeError, in run_batch (managers/scheduler.py)" in found.what
+
+
+# -- loggers that write JSON -----------------------------------------------------------------------
+
+LOGGERS: list[dict[str, str]] = [
+    {"levelname": "INFO", "name": "vllm.entrypoints.logger", "filename": "logger.py"},
+    {"level": "info", "logger": "sglang.srt.entrypoints.http_server"},
+    {"severity": "WARN", "module": "serving_chat"},
+    {"level": "INFO", "logger": "uvicorn.access"},
+]
+
+
+def in_json(text: str, logger: dict[str, str], key: str = "message") -> str:
+    return json.dumps({"timestamp": "2026-09-02T10:00:00Z", **logger, key: text})
+
+
+@pytest.mark.parametrize("logger", LOGGERS, ids=lambda each: next(iter(each.values())))
+@pytest.mark.parametrize(
+    "death", DEATHS, ids=lambda death: f"{death['cause']} {death['source'][:24]}"
+)
+def test_what_a_client_said_is_no_evidence_in_json_either(
+    logger: dict[str, str], death: dict[str, str]
+) -> None:
+    """Without its frame a message that begins with a request's would be anybody's line."""
+    quoted = death["text"].strip()
+    for asked in (f"Received request x: prompt: {quoted!r}", f"Receive: obj='{quoted}'"):
+        found = diagnose_text([in_json(asked, logger).encode()])
+
+        assert not found.is_known, found.cause
+        assert found.then not in {"never", "reboot"}
+
+
+@pytest.mark.parametrize(
+    "logger",
+    [
+        {"levelname": "ERROR", "name": "vllm.v1.engine.core", "filename": "core.py"},
+        {"level": "error", "logger": "sglang.srt.managers.scheduler"},
+    ],
+    ids=["vllm", "sglang"],
+)
+@pytest.mark.parametrize("key", ["message", "msg", "event"])
+def test_an_exception_in_a_loggers_json_is_found(logger: dict[str, str], key: str) -> None:
+    traced = [
+        "EngineCore failed to start.",
+        "Traceback (most recent call last):",
+        '  File "/opt/vllm/v1/worker/gpu_model_runner.py", line 7, in load_model',
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total",
+    ]
+    told = in_json("\n".join(traced), logger, key)
+
+    assert diagnose_text([told.encode()]).family == "gpu-memory"
+
+
+def test_what_a_shipper_knows_of_a_stream_adds_no_frame() -> None:
+    """Its level is the stream's, and the line within has its own frame, or is bare."""
+    bare = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    ship = {"level": "error", "logger": "containerd", "stream": "stderr"}
+
+    assert unwrap(in_json(bare, ship, "log")).text == bare
+    assert unwrap(in_json(bare, {"level": "error"})).text == bare

@@ -19,7 +19,7 @@ from launcher.errors import Exit, UserError
 from launcher.files import programs
 from launcher.host.collectors.engine import engine
 from launcher.host.collectors.release import release
-from launcher.operate import systemd as unit
+from launcher.operate import unit_files
 from launcher.serve import stacks
 
 NOBODY = 65534
@@ -228,7 +228,7 @@ def test_what_is_lent_a_capability_or_put_into_a_unit_is_none_of_it(
 
     assert stacks._py_spy() is None
     with pytest.raises(UserError, match="no command for systemd to run"):
-        unit.command()
+        unit_files.command()
 
 
 def up(world: World, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -48,6 +48,13 @@ SCRIPTS = {
     "subshell": "A=1\n(A=2; sglang serve $A)\nsglang serve $A",
     "background": "sglang serve --a & sglang serve --b; wait",
     "redirected": "sglang serve --a > log 2>&1 < /dev/null",
+    "redirected on lines of their own": "".join(
+        f"sglang serve --a \\\n  {to}\n"
+        for to in ("> l", ">l 2>&1", ">> l 2>&1 < /dev/null", "2> l", "&> l", ">| l", "< /dev/null")
+    ),
+    "redirected in a shell within": "bash -c 'sglang serve --a \\\n  --b 1 \\\n  > l 2>&1'",
+    "redirected to a process": "sglang serve --a \\\n  > >(cat > l) 2>&1\nwait",
+    "piped on lines of their own": "sglang serve --a 2>&1 \\\n  | cat > l\n",
     "echoed": 'echo "run: sglang serve --bogus 1"\nsglang serve --real',
     "and": "true && sglang serve --a || echo failed",
     "exec": "exec sglang serve --a 1",

@@ -9,12 +9,14 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
+import kubernetes_validate.utils as validator
 import pytest
 import yaml
 from hypothesis import given
@@ -277,6 +279,16 @@ def plans() -> Iterator[Plan]:
         yield planned(name, f"flags.{role}=/models/GLM-5")
 
 
+@pytest.fixture(scope="module")
+def schemas_read_once() -> Iterator[None]:
+    """The validator reads megabytes of JSON for each object else."""
+    with pytest.MonkeyPatch.context() as patch:
+        read = validator.schema_contents
+        patch.setattr(validator, "schema_contents", lru_cache(maxsize=None)(read))
+        yield
+
+
+@pytest.mark.usefixtures("schemas_read_once")
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("wish", WISHES, ids=str)
 def test_kubernetes_knows_every_field(version: str, wish: dict[str, str]) -> None:
@@ -287,6 +299,7 @@ def test_kubernetes_knows_every_field(version: str, wish: dict[str, str]) -> Non
             kubernetes_validate.validate(made, version, strict=True)
 
 
+@pytest.mark.usefixtures("schemas_read_once")
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_kubernetes_knows_every_field_of_a_supervised_one(version: str) -> None:
     for plan in plans():

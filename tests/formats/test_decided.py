@@ -204,3 +204,72 @@ def test_one_branch_that_is_open_leaves_those_behind_it_open() -> None:
 
     assert launch.words == ("--x", "2")
     assert launch.notes == ("assumed: `foo` holds: nothing here tells it",)
+
+
+@pytest.mark.parametrize(
+    ("grows", "value"),
+    [
+        ('X+=",2"', "$X"),
+        ('X="$X,2"', "$X"),
+        ("X=${X}2", "$X"),
+        ("X=$((X+1))", "$X"),
+        ("X=$(( 2 * X ))", "$X"),
+        ("((X++))", "$X"),
+        ("X=3", "3"),
+        ("Y=$((Y+1))", "1"),
+        ('Y+="$X"', "1"),
+    ],
+)
+@pytest.mark.parametrize("loop", ["while foo", "until foo", "for ((I=0; I<N; I++))"])
+def test_what_grows_from_pass_to_pass_of_a_loop_is_unknown_behind_it(
+    loop: str, grows: str, value: str
+) -> None:
+    script = f"X=1\nsglang serve --x $X\n{loop}; do {grows}; done\nsglang serve --y $X\n"
+
+    before, behind = read(script).launches
+
+    assert before.words == ("--x", "1")
+    assert behind.words == ("--y", value)
+    assert (value in behind.outside) is value.startswith("$")
+
+
+def test_what_grows_in_a_loop_over_words_is_known() -> None:
+    script = "X=1\nfor i in 2 3; do X+=,$i; done\nsglang serve --x $X\n"
+
+    [launch] = read(script).launches
+
+    assert launch.words == ("--x", "1,2,3")
+
+
+UNSET = [
+    ('sglang serve --x "${X:-}" --y 1', ("--x", "${X:-}", "--y", "1")),
+    ("sglang serve --x ${X:-} --y 1", ("--x", "${X:-}", "--y", "1")),
+    ("sglang serve --x ${X-} --y 1", ("--x", "${X-}", "--y", "1")),
+    ("sglang serve --x=${X:-} --y 1", ("--x=${X:-}", "--y", "1")),
+    ("sglang serve --x \\\n  ${X:-} \\\n  --y 1", ("--x", "${X:-}", "--y", "1")),
+    ('X="${X:-}"\nsglang serve --x $X --y 1', ("--x", "${X:-}", "--y", "1")),
+    ('A=(--x "${X:-}" --y 1)\nsglang serve "${A[@]}"', ("--x", "${X:-}", "--y", "1")),
+    ("sglang serve --y 1 ${X:-}", ("--y", "1")),
+    ('X="${X:-}"\nsglang serve --y 1 $X', ("--y", "1")),
+    ('X=\nsglang serve --x "${X:-}" --y 1', ("--x", "", "--y", "1")),
+    ("X=2\nsglang serve --x ${X:-} --y 1", ("--x", "2", "--y", "1")),
+    ('if [ -n "${X:-}" ]; then A="--x $X"; fi\nsglang serve --y 1 $A', ("--y", "1", "$A")),
+]
+
+
+@pytest.mark.parametrize(("script", "words"), UNSET)
+def test_what_whoever_runs_it_is_to_set_is_unknown_where_an_option_wants_it(
+    script: str, words: tuple[str, ...]
+) -> None:
+    [launch] = read(f"{script}\n").launches
+
+    assert launch.words == words
+
+
+def test_a_sum_with_what_a_template_fills_in_is_unknown_and_ends_nothing() -> None:
+    script = "R=$(( ${I:-0} * {{ or .A 1 }} ))\nsglang serve --x $R --y 1\n"
+
+    [launch] = read(script).launches
+
+    assert launch.words == ("--x", "$(( ${I:-0} * {{ or .A 1 }} ))", "--y", "1")
+    assert launch.notes == ()

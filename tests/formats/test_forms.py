@@ -60,6 +60,35 @@ backend:
     decode:
       kv-cache-dtype: "fp8_e4m3"
 """
+STACK = """\
+servingEngineSpec:
+  modelSpec:
+  - name: "one"
+    repository: "lmcache/vllm-openai"
+    tag: "v0.3.7"
+    vllmConfig:
+      maxModelLen: 4096
+      enablePrefixCaching: true
+      v1: 1
+      extraArgs:
+        - "--max-num-seqs"
+        - "8"
+    requestGPU: 8
+  - name: "two"
+    repository: "vllm/vllm-openai"
+    tag: "v0.32.0"
+    modelURL: "m"
+    vllmConfig:
+      extraArgs:
+        - "--limit-mm-per-prompt"
+        - '{"image":5}'
+        - --tool-call-parser glm47
+        - "--served-model-name"
+        - m
+        - n
+  - name: "three"
+    vllmConfig: {extraArgs: ["--max-num-seqs", "8"]}
+"""
 CHART = """sglang:
   image: {repository: lmsysorg/sglang, tag: v0.5.20-cu130}
   serverArgs:
@@ -256,6 +285,24 @@ FORMS: dict[str, tuple[str, list[Wanted]]] = {
     "chart with a string": (
         STRING,
         [Wanted("options", "--model-path m --tp 8", release="0.5.20", line=3)],
+    ),
+    "chart of the vLLM production stack": (
+        STACK,
+        [
+            Wanted("options", "--max-model-len 4096 --enable-prefix-caching --max-num-seqs 8", "one", line=7),
+            Wanted(
+                "options",
+                '--limit-mm-per-prompt {"image":5} --tool-call-parser glm47 --served-model-name m n',
+                "two",
+                release="0.32.0",
+                line=20,
+            ),
+            Wanted("options", "--max-num-seqs 8", "three", line=27),
+        ],
+    ),
+    "kind of the vLLM production stack": (
+        'kind: VLLMRuntime\nspec:\n  extraArgs:\n  - "--max-num-seqs"\n  - "8"\n',
+        [Wanted("options", "--max-num-seqs 8", line=4)],
     ),
     "inference service": (
         SERVICE,

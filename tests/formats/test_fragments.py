@@ -77,3 +77,39 @@ def test_options_of_an_engine_are_a_launch_slips_and_all(text: str) -> None:
     [launch] = read(text).launches
 
     assert " ".join(launch.words) == text
+
+
+SENTENCES = [
+    "--moe-backend is the actual engine control. Primary mitigation: it fails at once.",
+    "- use --tensor-parallel-size where the model does not fit one card, and --max-num-seqs to hold it down (the default is large).",
+    "Set --kv-cache-dtype to what the kernels of this card take, or leave the choice to the engine.",
+]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_options_within_a_sentence_are_no_command(sentence: str) -> None:
+    assert not [one for one in read(f"{sentence}\n").launches if "the" in one.words]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--model m --dtype auto --tool-call-parser hermes --load-format safetensors",
+        "--tp-size 8 --cuda-graph-bs-decode 1 2 4 8 16 32 --model-path a/b",
+        "--tensor-parallel-size 8 --served-model-name glm large default --max-num-seqs 8",
+    ],
+)
+def test_options_with_words_for_values_are_a_command(words: str) -> None:
+    [launch] = read(f"{words}\n").launches
+
+    assert launch.words == tuple(words.split())
+
+
+@pytest.mark.parametrize(
+    "said", ["sglang serve --model-path", "vllm serve --port 1 --max-num-seqs"]
+)
+def test_a_sentence_that_names_an_option_starts_no_server(said: str) -> None:
+    text = f"The variable is passed\nto `{said}`. Where it is not set, nothing is started.\n"
+
+    assert read(text).launches == ()
+    assert read(text.replace("`.", " 8`.")).launches

@@ -90,6 +90,24 @@ def test_a_launch_that_a_shell_runs_whole_has_no_such_note(end: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        f"$ {SERVE} \\\n> --port 2\n",
+        f"> {SERVE} \\\n>   --port 2\n",
+        f"> > {SERVE} \\\n> > --port 2\n",
+        f"$ {SERVE} \\\n>   --port 2 \\\n>   > server.log 2>&1\n",
+        f"> {SERVE} \\\n>   --port 2 \\\n>   > server.log 2>&1\n",
+        f"{SERVE} --port 2 \\\n  > server.log 2>&1 &\n",
+        f"{SERVE} --port 2 \\\r\n  > server.log 2>&1 &\r\n",
+    ],
+)
+def test_a_prompt_before_a_continued_line_is_none_of_its_words_nor_is_a_file(text: str) -> None:
+    [launch] = read(text).launches
+
+    assert launch.words == ("--model-path", "m", "--port", "2")
+
+
+@pytest.mark.parametrize(
     ("pin", "release"),
     [
         ("pip install sglang==0.4.2.post4", "0.4.2.post4"),

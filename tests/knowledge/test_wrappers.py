@@ -23,7 +23,10 @@ TARGET = Target(SGLANG.newest, "sm100")
 DYNAMO = "python3 -m dynamo.sglang --model-path m"
 ROWS = wrappers.table().rows
 MODEL = {"sglang": "--model-path m", "vllm": "--model m"}
-PLAIN = {"sglang": "sglang serve", "vllm": "vllm serve"}
+PLAIN = {
+    "sglang": "sglang serve",
+    "vllm": "python3 -m vllm.entrypoints.openai.api_server",  # `vllm serve --omni` is another one
+}
 OWN = [(one, name.replace("*", "x")) for one in ROWS for name in one.options]
 of_rows = pytest.mark.parametrize("one", ROWS, ids=lambda one: one.program)
 of_options = pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_its_own_option_is_left_alone(one: wrappers.Wrapper, name: str) -> None:
     text = through(one, f"--{name} x --no-{name}")
     said = entries(text)
 
-    assert {said[f"--{name}"].why, said[f"--no-{name}"].why} == {"Dynamo reads it"}
+    assert {said[f"--{name}"].why, said[f"--no-{name}"].why} == {f"{one.name} reads it"}
     assert not [entry for entry in said.values() if entry.verdict.says_no]
     assert rewrite(read(text).launches[0], target(one.engine)).edits == ()
 
@@ -150,6 +153,47 @@ def test_values_that_it_takes_for_the_engines_options(words: str) -> None:
     name = words.split()[0]
     assert entries(f"{DYNAMO} {words}")[name].why == "Dynamo reads it"
     assert entries(f"sglang serve --model-path m {words}")[name].verdict is Verdict.WRONG
+
+
+RECIPE = """\
+model: {{path: m, container: {alias}}}
+identity: {identity}
+backend:
+  {engine}_config:
+    decode:
+      served-model-name: zai-org/GLM-5
+      tensor-parallel-size: 8
+      {option}: glm47
+"""
+OF_RECIPES = [("sglang", "lmsysorg/sglang:v0.5.20-cu130"), ("vllm", "vllm/vllm-openai:v0.32.0")]
+
+
+@pytest.mark.parametrize(("engine", "image"), OF_RECIPES)
+def test_options_of_dynamos_beside_the_engines_are_its_own(engine: str, image: str) -> None:
+    identity = f"{{container: {{image: '{image}'}}}}"
+    shape = {"alias": f"dynamo-{engine}", "identity": identity, "engine": engine}
+    [own] = read(RECIPE.format(option="dyn-tool-call-parser", **shape)).launches
+    [slip] = read(RECIPE.format(option="dny-tool-call-parser", **shape)).launches
+    at = Target(own.release, "sm100", engine=engine)
+
+    assert own.image == image
+    said = {one.name: one for one in lint(own, at)}
+    assert said["--dyn-tool-call-parser"].why == "Dynamo reads it"
+    assert {one.name for one in lint(slip, at) if one.verdict.says_no} == {"--dny-tool-call-parser"}
+
+
+def test_an_image_that_a_recipe_names_by_its_clusters_name_alone_is_none_of_the_releases() -> None:
+    shape = {"alias": "dynamo-vllm", "identity": "{}", "engine": "vllm"}
+    [launch] = read(RECIPE.format(option="dyn-tool-call-parser", **shape)).launches
+
+    assert (launch.image, launch.release) == ("dynamo-vllm", None)
+
+
+def test_a_release_that_a_recipe_says_in_quotes_is_its_own() -> None:
+    shape = {"alias": "x", "identity": '{frameworks: {vllm: "0.32.0"}}', "engine": "vllm"}
+    [launch] = read(RECIPE.format(option="dyn-tool-call-parser", **shape)).launches
+
+    assert launch.release == "0.32.0"
 
 
 def test_a_pod_that_starts_it_is_read_so() -> None:

@@ -15,8 +15,9 @@ from launcher.engines.members import counting, whole
 from launcher.engines.target import Target
 from launcher.formats.launches import Launch
 from launcher.formats.reading import read
+from launcher.lint.as_plan import as_plan
 from launcher.lint.concerns import Verdict
-from launcher.lint.lint import Entry, as_plan, lint
+from launcher.lint.lint import Entry, lint
 
 RELEASES = dialect("vllm").options.releases
 # As the parser of vLLM 0.32.0 takes them.
@@ -182,3 +183,25 @@ def test_a_file_of_options_is_read_where_the_option_is_a_word_of_its_own(command
     assert verdicts(f"{command} --config a.json")["--config a.json"] is Verdict.BREAKS
     assert verdicts(f"{command} --config $A")["--config $A"] is Verdict.FINE
     assert not read(f"{command} --config=a.yaml").launches[0].notes
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "--port $A --port 8001",
+        "--port 8000 --port $A",
+        "--port $A --port $B",
+        "--port 8000 --port={{ port }}",
+    ],
+)
+@pytest.mark.parametrize("program", ["vllm serve m", "sglang serve --model-path m"])
+def test_values_of_which_nobody_knows_one_may_be_the_same(program: str, again: str) -> None:
+    [lost] = [one for one in entries(f"{program} {again}") if "given again" in one.why]
+
+    assert lost.verdict is Verdict.INERT
+    assert lost.why.endswith("the last one counts")
+
+
+@pytest.mark.parametrize("models", ["a --model $B"])
+def test_a_model_that_is_named_twice_is_refused_whichever_it_is(models: str) -> None:
+    assert Verdict.CONFLICTS in {one.verdict for one in entries(f"vllm serve {models}")}

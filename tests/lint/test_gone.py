@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from launcher.engines.engine import dialect
@@ -67,3 +69,52 @@ def test_a_level_and_what_is_said_of_how_to_compile_are_fine(words: str) -> None
 
 def test_an_option_of_sglang_is_not_gone() -> None:
     assert not dialect("sglang").gone
+
+
+JSON = "--attention-config '{{\"{}\": {}}}'"
+PARTS = {
+    "use_fp4_indexer_cache": ("any more: 0.29.0 was the last", "write indexer_kv_dtype"),
+    "indexer_kv_dtyp": ("did you mean indexer_kv_dtype?", "a value that it takes"),
+    "moon": ("--attention-config has no moon", "leave it out"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("form", [JSON.format, "--attention-config.{} {}".format])
+def test_which_releases_had_a_part_of_an_option_is_told(
+    part: str, form: Callable[..., str]
+) -> None:
+    [judged] = judge(f"{COMMAND} {form(part, 'true')}", TARGET).launches
+    [entry] = [one for one in judged.releases["0.32.0"] if one.verdict.says_no]
+
+    assert PARTS[part][0] in entry.why
+    assert (entry.instead or "").startswith(PARTS[part][1])
+
+
+def test_a_part_that_comes_later_is_told_by_the_first_release_that_has_it() -> None:
+    words = JSON.format("indexer_kv_dtype", '"fp8"')
+    [judged] = judge(f"{COMMAND} {words}", Target("0.23.0", "sm100", "b200")).launches
+    [entry] = [one for one in judged.releases["0.23.0"] if one.verdict.says_no]
+
+    assert "has no indexer_kv_dtype before 0.24.0" in entry.why
+
+
+@pytest.mark.parametrize(
+    ("part", "is_refused"),
+    [("moon", False), ("use_fp4_indexer_cache", True), ("indexer_kv_dtyp", True)],
+)
+def test_of_a_build_that_is_none_of_the_releases_a_part_that_none_had_may_be_its_own(
+    part: str, is_refused: bool
+) -> None:
+    image = "docker run vllm/vllm-openai:nightly --model m"
+    [judged] = judge(f"{image} {JSON.format(part, 'true')}", Target(None, "sm100")).launches
+    [entries] = judged.releases.values()
+
+    assert any(one.verdict.says_no for one in entries) is is_refused
+
+
+def test_no_newest_release_has_a_part_that_is_gone() -> None:
+    newest = VLLM.options.release(VLLM.options.newest)
+    for name in VLLM.gone_parts:
+        option, _, part = name.partition(".")
+        assert part not in newest.options[f"--{option}"].parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from launcher.engines.engine import NAMES, dialect
 from launcher.engines.target import Target
 from launcher.formats.reading import read
 from launcher.lint.run import judge
@@ -118,3 +119,37 @@ def test_an_image_is_quoted_as_its_author_wrote_it(form: str, registry: str) -> 
 def test_of_an_image_that_is_left_open_nothing_is_said(form: str, image: str) -> None:
     [told] = judge(PLACES[form].replace("IMAGE", image), Target(None, "sm120")).launches
     assert not [note for note in told.notes if "none of its releases" in note or "TTT" in note]
+
+
+@pytest.mark.parametrize("engine", NAMES)
+def test_every_choice_of_a_build_of_ones_own_is_judged(engine: str) -> None:
+    spoken = dialect(engine)
+    options = spoken.options.release(spoken.options.newest).options
+    chosen = {one.name: one.choices for one in options.values() if one.choices}
+    for value in (lambda name: chosen[name][-1], lambda name: "1"):
+        given = " ".join(f"{name} {value(name)}" for name in sorted(chosen))
+        program = " ".join(spoken.programs[0])
+
+        [judged] = judge(
+            f"docker run somebody/{engine}:mine {program} m {given}", Target()
+        ).launches
+
+        assert len(chosen) > 10
+        assert chosen.keys() <= {entry.name for entry in judged.releases[spoken.options.newest]}
+
+
+@pytest.mark.parametrize(
+    ("value", "is_refused"),
+    [
+        ("deep_gemm_amxf4_mega_moe", False),  # as long as another, and no slip of it
+        ("flashinfer_own", False),
+        ("flashinfer_cutlas", True),
+        ("flashinfer-cutlsas", True),
+    ],
+)
+def test_a_choice_of_ones_own_is_not_judged_and_a_slip_is(value: str, *, is_refused: bool) -> None:
+    text = f"docker run vllm/vllm-openai:nightly --model m --moe-backend {value}"
+    [judged] = judge(text, Target(None, "sm100")).launches
+    [entries] = judged.releases.values()
+
+    assert any(one.verdict.says_no for one in entries) is is_refused

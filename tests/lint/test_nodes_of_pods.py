@@ -47,22 +47,30 @@ def test_a_pod_is_judged_for_the_gpus_that_its_node_has(product: gpus.Product, l
         assert (at.gpu, at.arch, at.is_guess) == (product.id, product.arch, False)
 
 
-@pytest.mark.parametrize(
-    "around",
-    [
-        "",
-        SELECTOR.format("NVIDIA-B200-MIG-1g.23gb"),
-        SELECTOR.format("NVIDIA-A100"),
-        AFFINITY.format("NotIn", "NVIDIA-B200"),
-        AFFINITY.format("In", "NVIDIA-B200, NVIDIA-GB300"),
-        AFFINITY.format("In", "NVIDIA-B200, NVIDIA-A100"),
-        AFFINITY.format("In", "NVIDIA-B200").replace("product", "machine"),
-    ],
-)
-def test_what_tells_no_one_kind_of_gpu_leaves_it_assumed(around: str) -> None:
+@pytest.mark.parametrize("around", ["", AFFINITY.format("NotIn", "NVIDIA-B200")])
+def test_what_tells_no_kind_of_gpu_leaves_it_assumed(around: str) -> None:
     at = judged(around).target
 
     assert (at.gpu, at.arch, at.is_guess) == (None, "sm120", True)
+
+
+@pytest.mark.parametrize(
+    ("around", "gpu", "arch"),
+    [
+        (SELECTOR.format("NVIDIA-B200-MIG-1g.23gb"), None, "sm100"),
+        (SELECTOR.format("NVIDIA-A100"), None, None),
+        (AFFINITY.format("In", "NVIDIA-B200, NVIDIA-GB300"), None, None),
+        (AFFINITY.format("In", "NVIDIA-B200, NVIDIA-A100"), None, None),
+        (AFFINITY.format("In", "NVIDIA-B200").replace("product", "machine"), "b200", "sm100"),
+    ],
+)
+def test_what_names_other_gpus_than_those_assumed_ends_the_guess(
+    around: str, gpu: str | None, arch: str | None
+) -> None:
+    made = judged(around)
+
+    assert (made.target.gpu, made.target.arch, made.target.is_guess) == (gpu, arch, False)
+    assert any(one.startswith("the text names ") for one in made.assumed)
 
 
 def test_gpus_that_somebody_named_are_those() -> None:

@@ -129,3 +129,34 @@ def test_a_word_that_is_a_value_in_some_releases_alone_has_its_row(world: World)
     assert said.returncode == 1, said.stderr
     assert "--swap-space 4" in said.stdout
     assert [line for line in said.stdout.splitlines() if line.startswith("x ")]
+
+
+FOUR = "".join(
+    f"vllm serve zai-org/GLM-5-FP8 -tp 8 --trust-remote-code --swap-space {space} --port {port}\n"
+    for port, space in ((1, 4), (2, 4), (3, 4), (4, 16))
+)
+
+
+def test_what_was_said_of_one_launch_is_said_of_the_next_by_its_place(
+    world: World, tmp_path: Path
+) -> None:
+    script = tmp_path / "four.sh"
+    script.write_text(FOUR)
+    shown = " ".join(world.run("lint", script, "--gpu", "b200").stdout.split())
+
+    assert [f"(line {number})" in shown for number in range(1, 6)] == [True] * 4 + [False]
+    assert shown.count("removed after 0.16.0") == 2  # --swap-space 4, and 16
+    assert shown.count("--trust-remote-code as of line 1") == 3
+    assert shown.count("--swap-space 4 as of line 1") == 2
+    assert shown.count("told to stop, vLLM aborts") == 1
+    assert shown.count("the newest known") == 1
+    assert shown.count("note: also what is noted of line 1") == 3
+
+
+def test_of_one_launch_nothing_is_said_by_its_place(world: World, tmp_path: Path) -> None:
+    script = tmp_path / "one.sh"
+    script.write_text(FOUR.splitlines()[0])
+    shown = world.run("lint", script, "--gpu", "b200").stdout
+
+    assert "line 1" not in shown.partition("--fix")[0].partition("@@")[0]
+    assert "as of" not in shown

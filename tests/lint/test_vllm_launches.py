@@ -6,8 +6,8 @@ import pytest
 
 from launcher.engines.target import Target
 from launcher.formats.reading import read
+from launcher.lint.as_plan import as_plan
 from launcher.lint.concerns import Verdict
-from launcher.lint.lint import as_plan
 from launcher.lint.run import Judged, judge
 
 VLLM = {

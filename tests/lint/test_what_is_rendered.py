@@ -5,7 +5,9 @@ no more; and an advisory that one command names of a release, all name.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from launcher.engines import issues
 from launcher.engines.engine import dialect
 from launcher.engines.target import Target
 from launcher.formats.writers import CONTAINERS, WRITERS
+from launcher.host import observe
 from launcher.host.facts import Engine, Host, known
 from launcher.lint.notes import noted
 from launcher.lint.run import judge
@@ -29,6 +32,14 @@ from launcher.operate.contained import Asked, rendered
 FORMS = (*WRITERS, *CONTAINERS)
 ENVIRON = {"HOME": "/root", "PATH": "/usr/bin:/bin"}
 ADVISORY = re.compile(r"(?:CVE|GHSA)-[\w-]+")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def driver_asked_once() -> Iterator[None]:
+    """No release and no form changes what this host's driver is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(observe, "observe_driver", lru_cache(maxsize=None)(observe.observe_driver))
+        yield
 
 
 def said(text: str, target: Target) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from conftest import PATIENCE
 REASON = "the server is ready: it generated a token, and answered every question of the smoke test"
 PRINTS = f"""
 from launcher.operate.gateway import Replica
-from launcher.output import gateway, plan
+from launcher.output import gateway, status
 from launcher.statedir.state import LauncherRecord, StateRecord
 every = [
     StateRecord(f"8xb200-glm52-mtp@{{at}}", "ready", "2026-11-26T20:00:00Z", {REASON!r},
@@ -32,8 +32,8 @@ behind = [Replica(one.profile, one.endpoint, "ready", "routed", 3) for one in ev
 behind.append(Replica("http://10.0.0.2:30000", "http://10.0.0.2:30000", "unknown", None, None))
 """
 CALLS = {
-    "all": "plan.status_of_all(every, as_json=False)",
-    "one": "plan.status(every[0], as_json=False)",
+    "all": "status.status_of_all(every, as_json=False)",
+    "one": "status.status(every[0], as_json=False)",
     "gateway": "gateway.status(every[0], behind, as_json=False)",
 }
 # What somebody copies from the screen.

@@ -18,8 +18,8 @@ from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, needs_vllm, 
 from rig.unit_host import PORT, STATE, UNIT, UnitHost, profile
 
 from launcher.errors import UserError
-from launcher.operate import systemd as unit
-from launcher.operate.systemd import SHIPPED, Wish, files, remarks
+from launcher.operate import unit_files
+from launcher.operate.unit_files import SHIPPED, Wish, files, remarks
 
 PATIENCE = "stop_timeout = 30\nprobe_interval = 1\nstall_timeout = 5\nbackoff = 0"
 # Where an operator installs it: this test's own interpreter may lie in root's home, where no other
@@ -594,7 +594,7 @@ def test_odd_paths_are_written_as_systemd_reads_them(
 ) -> None:
     odd = "/opt/my 100% venv; x/glm5-serve"
     host.run("install", "-D", "-m", "755", "/bin/true", odd)
-    monkeypatch.setattr(unit, "command", lambda: odd)
+    monkeypatch.setattr(unit_files, "command", lambda: odd)
     lay(
         host,
         Wish("stub", user="root", api_key_file=Path("/etc/../etc/my 100%i keys/k"), metrics=True),
@@ -622,11 +622,11 @@ def test_odd_paths_are_written_as_systemd_reads_them(
 def test_a_path_that_systemd_would_not_run_is_refused(
     monkeypatch: pytest.MonkeyPatch, odd: str
 ) -> None:
-    monkeypatch.setattr(unit.programs, "find", lambda *_: f"{odd}/glm5-serve")
+    monkeypatch.setattr(unit_files.programs, "find", lambda *_: f"{odd}/glm5-serve")
     with pytest.raises(
         UserError, match="systemd runs nothing that has a quote, a backslash or a control char"
     ):
-        unit.command()
+        unit_files.command()
 
 
 @pytest.fixture
@@ -706,10 +706,12 @@ def test_a_command_that_the_user_cannot_reach_is_refused(world: World, tmp_path:
     closed = tmp_path / "closed/bin"
     closed.mkdir(parents=True)
     wish = (
-        "from pathlib import Path; from launcher.operate import systemd as unit; unit.command = lambda:"
+        "from pathlib import Path; from launcher.operate import systemd, unit_files; unit_files.command = lambda:"
         f" '{closed}/glm5-serve';"
     )
-    code = f"{wish} unit.install(unit.Wish('stub', root=Path('{tmp_path}/root')), (), print)"
+    code = (
+        f"{wish} systemd.install(unit_files.Wish('stub', root=Path('{tmp_path}/root')), (), print)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )

@@ -26,9 +26,8 @@ from launcher.cli import cli
 from launcher.cli.observe import _wish
 from launcher.config import layers
 from launcher.errors import Exit, UserError
-from launcher.operate import systemd as unit
-from launcher.operate import unit_check
-from launcher.operate.systemd import Wish, files
+from launcher.operate import systemd, unit_check, unit_files
+from launcher.operate.unit_files import Wish, files
 
 HARMLESS: dict[str, Any] = {
     "profile": "PROFILE",
@@ -166,9 +165,9 @@ def test_a_profile_is_the_name_of_its_unit_or_is_refused(text: str) -> None:
 def test_a_command_is_the_first_word_or_is_refused(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(unit.programs, "find", lambda *_: "/COMMAND")
+    monkeypatch.setattr(unit_files.programs, "find", lambda *_: "/COMMAND")
     harmless = made()
-    monkeypatch.setattr(unit.programs, "find", lambda *_: f"/opt/x{text}/glm5-serve")
+    monkeypatch.setattr(unit_files.programs, "find", lambda *_: f"/opt/x{text}/glm5-serve")
     read = refused_or(made)
     for path, told in (read or {}).items():
         for (section, name, value), (_, same, before) in zip(told, harmless[path], strict=True):
@@ -232,11 +231,11 @@ def test_who_reads_the_figures_is_taken_from_a_unit_only_if_it_is_a_user(tmp_pat
         ("User=a\\\\b", "mine"),
         ("x" * 2_000_000, "mine"),
     ):
-        (wish.units / unit.METRICS).write_text(f"[Service]\n{written}\n")
-        assert unit.reader(wish) == reader
-    (wish.units / unit.METRICS).unlink()
-    os.mkfifo(wish.units / unit.METRICS)
-    assert unit.reader(wish) == "mine"
+        (wish.units / unit_files.METRICS).write_text(f"[Service]\n{written}\n")
+        assert unit_files.reader(wish) == reader
+    (wish.units / unit_files.METRICS).unlink()
+    os.mkfifo(wish.units / unit_files.METRICS)
+    assert unit_files.reader(wish) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -270,14 +269,14 @@ def host() -> Iterator[SystemdHost]:
 
 @pytest.fixture
 def wish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wish:
-    monkeypatch.setattr(unit.programs, "find", lambda *_: str(GLM5_SERVE))
+    monkeypatch.setattr(unit_files.programs, "find", lambda *_: str(GLM5_SERVE))
     return Wish("p", user="root", root=tmp_path)
 
 
 def test_files_have_the_mode_of_units_whatever_the_umask_is(wish: Wish) -> None:
     before = os.umask(0o077)
     try:
-        unit.install(wish, (), lambda _: None)
+        systemd.install(wish, (), lambda _: None)
     finally:
         os.umask(before)
     for path in files(wish):
@@ -286,11 +285,11 @@ def test_files_have_the_mode_of_units_whatever_the_umask_is(wish: Wish) -> None:
 
 
 def test_a_file_is_replaced_and_not_written_into(wish: Wish) -> None:
-    unit.install(wish, (), lambda _: None)
-    path = wish.units / unit.SERVICE
+    systemd.install(wish, (), lambda _: None)
+    path = wish.units / unit_files.SERVICE
     path.write_text("old")
     with path.open() as old:
-        unit.install(wish, (), lambda _: None)
+        systemd.install(wish, (), lambda _: None)
         assert old.read() == "old", "whoever reads it has a whole file"
     assert path.read_text() == files(wish)[path]
 
@@ -299,7 +298,7 @@ def test_a_file_is_replaced_and_not_written_into(wish: Wish) -> None:
 def test_what_is_no_file_is_neither_written_nor_removed(
     wish: Wish, tmp_path: Path, kind: str
 ) -> None:
-    path, other = wish.units / unit.METRICS, tmp_path / "other"
+    path, other = wish.units / unit_files.METRICS, tmp_path / "other"
     other.write_text("somebody's")
     path.parent.mkdir(parents=True)
     put: dict[str, Callable[[], object]] = {
@@ -310,12 +309,12 @@ def test_what_is_no_file_is_neither_written_nor_removed(
     }
     put[kind]()
     with pytest.raises(UserError, match="is there, and no regular file") as refused:
-        unit.install(wish, (), lambda _: None)
+        systemd.install(wish, (), lambda _: None)
     told: list[str] = []
-    unit.uninstall(wish, told.append)
+    systemd.uninstall(wish, told.append)
 
     assert "systemctl unmask glm5-serve-metrics.service" in refused.value.fix
-    assert not (wish.units / unit.SERVICE).exists(), "nothing was written"
+    assert not (wish.units / unit_files.SERVICE).exists(), "nothing was written"
     assert told == [f"left {path}: it is no regular file, and so not of `install`"]
     assert os.path.lexists(path)
     assert other.read_text() == "somebody's"
@@ -326,15 +325,15 @@ def test_a_folder_that_leads_out_of_the_root_is_not_followed(wish: Wish, tmp_pat
     outside.mkdir()
     (tmp_path / "etc").symlink_to(outside)
     with pytest.raises(UserError, match="lies outside of"):
-        unit.install(wish, (), lambda _: None)
+        systemd.install(wish, (), lambda _: None)
 
     assert list(outside.iterdir()) == []
 
 
 def test_what_was_installed_is_removed_whole(wish: Wish) -> None:
     told: list[str] = []
-    unit.install(wish, (), told.append)
-    unit.uninstall(wish, told.append)
+    systemd.install(wish, (), told.append)
+    systemd.uninstall(wish, told.append)
 
     assert sorted(line.removeprefix("wrote ") for line in told[:3]) == sorted(
         line.removeprefix("removed ") for line in told[3:]
@@ -343,7 +342,7 @@ def test_what_was_installed_is_removed_whole(wish: Wish) -> None:
 
 
 def test_a_user_who_is_not_there_is_said_so_before_anything_is_written() -> None:
-    code = "from launcher.operate import systemd as unit; unit._require_reach(unit.Wish('p', user='no-such-user'))"
+    code = "from launcher.operate import systemd, unit_files; systemd._require_reach(unit_files.Wish('p', user='no-such-user'))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
@@ -355,7 +354,7 @@ def test_replicas_get_a_unit_each_that_waits_for_the_one_before(tmp_path: Path) 
     profiles = tmp_path / "etc/glm5-serve/profiles"
     profiles.mkdir(parents=True)
     (profiles / "two.toml").write_text("replicas = 2\n[flags]\nmodel-path = '/m'\n")
-    wishes = unit.each(Wish("two", root=tmp_path), {"HOME": "/nonexistent"})
+    wishes = unit_files.each(Wish("two", root=tmp_path), {"HOME": "/nonexistent"})
 
     assert [one.instance for one in wishes] == [
         "glm5-serve@two@1.service",
@@ -367,9 +366,12 @@ def test_replicas_get_a_unit_each_that_waits_for_the_one_before(tmp_path: Path) 
         for path, text in files(one).items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-    assert [one.profile for one in unit.installed(Wish("two", root=tmp_path))] == ["two@1", "two@2"]
-    assert [one.profile for one in unit.installed(Wish("tw", root=tmp_path))] == ["tw"]
-    named = unit.each(Wish("two@2", root=tmp_path), {"HOME": "/nonexistent"})
+    assert [one.profile for one in unit_files.installed(Wish("two", root=tmp_path))] == [
+        "two@1",
+        "two@2",
+    ]
+    assert [one.profile for one in unit_files.installed(Wish("tw", root=tmp_path))] == ["tw"]
+    named = unit_files.each(Wish("two@2", root=tmp_path), {"HOME": "/nonexistent"})
     assert [one.instance for one in named] == ["glm5-serve@two@2.service"]
 
 
@@ -383,9 +385,14 @@ def test_a_gateway_is_a_unit_that_holds_no_gpu_and_listens_where_it_is_said(
     assert ("[Service]", "PrivateDevices", "yes") in told
     assert not any(name == "DeviceAllow" for _, name, _ in told)
     commands = [value for _, name, value in directives(made["listen.conf"]) if name == "ExecStart"]
-    assert commands == ["", f"{unit.word(unit.command())} gateway up %i --listen [::1]:8081"]
+    assert commands == [
+        "",
+        f"{unit_files.word(unit_files.command())} gateway up %i --listen [::1]:8081",
+    ]
     assert "glm5-serve@.service" not in made
-    assert [one.instance for one in unit.each(wish, {})] == ["glm5-serve-gateway@front.service"]
+    assert [one.instance for one in unit_files.each(wish, {})] == [
+        "glm5-serve-gateway@front.service"
+    ]
 
 
 def test_a_place_to_listen_is_a_gateways_alone(world: World) -> None:
@@ -426,14 +433,16 @@ def test_a_key_in_a_folder_that_is_closed_is_taken_for_roots(
 def test_a_host_that_needs_nothing_at_each_boot_is_told_so(
     commands: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit, "host_commands", lambda: commands)
+    monkeypatch.setattr(systemd, "host_commands", lambda: commands)
 
     printed = CliRunner().invoke(cli, ["systemd", "print", "cpu-demo", "--host"])
     without = CliRunner().invoke(cli, ["systemd", "print", "cpu-demo"])
 
-    assert (f"/{unit.HOST}\n" in printed.stdout) is bool(commands)
-    assert (f"no {unit.HOST}: doctor finds no setting" in printed.stderr) is not bool(commands)
-    assert f"/{unit.HOST}\n" not in without.output
+    assert (f"/{unit_files.HOST}\n" in printed.stdout) is bool(commands)
+    assert (f"no {unit_files.HOST}: doctor finds no setting" in printed.stderr) is not bool(
+        commands
+    )
+    assert f"/{unit_files.HOST}\n" not in without.output
     assert "doctor finds no setting" not in without.output
 
 
@@ -448,7 +457,7 @@ def test_why_the_unit_does_not_look_there_is_the_reason_that_it_is(
         folder.mkdir(parents=True)
         (folder / "p.toml").write_text('extends = "cpu-demo"\n')
         with pytest.raises(UserError) as told:
-            unit.require_profile(Wish("p", root=Path("/else")), environ)
+            unit_files.require_profile(Wish("p", root=Path("/else")), environ)
         is_home = folder == home
         assert ("it has another home" in told.value.what) is is_home
         assert ("below --root /else it is /else/etc/" in told.value.what) is not is_home

@@ -14,8 +14,8 @@ import pytest
 from launcher.config import layers
 from launcher.errors import Exit, UserError
 from launcher.operate import unit_check
-from launcher.operate.systemd import Wish
 from launcher.operate.unit_check import Checked, Said
+from launcher.operate.unit_files import Wish
 from launcher.output import unit as screen
 
 ME = pwd.getpwuid(os.geteuid()).pw_name

@@ -18,8 +18,8 @@ from rig.systemd_host import why_not
 from rig.unit_host import STATE, UNIT, UnitHost
 
 from launcher import __version__
-from launcher.operate import systemd
-from launcher.operate.systemd import Wish, files
+from launcher.operate import systemd, unit_files
+from launcher.operate.unit_files import Wish, files
 
 
 @pytest.fixture(scope="session")
@@ -127,14 +127,14 @@ def run(*words: str | Path) -> str:
 def test_units_that_the_package_has_are_not_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(systemd, "command", lambda: systemd.WRITTEN_AS)
+    monkeypatch.setattr(unit_files, "command", lambda: unit_files.WRITTEN_AS)
     monkeypatch.setattr(systemd, "_require_reach", lambda wish: None)  # of this interpreter
     shipped = tmp_path / "usr/lib/systemd/system"
     shipped.mkdir(parents=True)
-    for name in (systemd.SERVICE, systemd.METRICS):
-        (shipped / name).write_text((systemd.SHIPPED / name).read_text())
+    for name in (unit_files.SERVICE, unit_files.METRICS):
+        (shipped / name).write_text((unit_files.SHIPPED / name).read_text())
     wish = Wish("8xpro6000", root=tmp_path)
-    stale = wish.units / systemd.SERVICE
+    stale = wish.units / unit_files.SERVICE
     stale.parent.mkdir(parents=True)
     stale.write_text("[Service]\nExecStart=/opt/old/bin/glm5-serve up --profile %i\n")
 
@@ -146,7 +146,7 @@ def test_units_that_the_package_has_are_not_written_again(
     assert f"removed {stale}: the package has it" in said
 
     other = {path.name for path in files(Wish("8xpro6000", user="daemon", root=tmp_path))}
-    assert other == {"user.conf", systemd.METRICS}, "the metrics are read by another user"
+    assert other == {"user.conf", unit_files.METRICS}, "the metrics are read by another user"
 
 
 @pytest.mark.scale

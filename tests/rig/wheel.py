@@ -44,7 +44,8 @@ def declared(option: Option) -> str:
     if option.type != "str":
         words.append(f"type={READERS.get(option.type, option.type)}")
     if option.choices:
-        words.append(f"choices={list(option.choices)!r}")
+        is_number = option.type == "int"
+        words.append(f"choices={[int(one) if is_number else one for one in option.choices]!r}")
     if option.default is not None:
         words.append(f"default={option.default!r}")
     if option.deprecated:

@@ -14,6 +14,18 @@ from launcher.engines.sglang.scale import SCALE
 
 _FOLDER = Path(__file__).parent
 
+# sglang/cli/serve.py, cli/utils.py and the options of multimodal_gen of 0.5.23 (source): the model
+# decides, whose files are not here; so an option tells it that the server of language models lacks.
+FRONT = Front(
+    model="0.5.16",
+    own={"--model-type": "0.5.10"},
+    other="SGLang's diffusion server",
+    by=r"--(model-type diffusion|num-gpus|(ulysses|ring|sp)-(degree|size)|(use-fsdp|hsdp)-[\w-]+"
+    r"|(vae|dit|(text|image)-encoder|layerwise|component|batching|minimax-h3)-[\w-]+"
+    r"|cfg-parallel-size|enable-cfg-parallel|pipeline-class-name|performance-mode|disagg-role"
+    r"|lora-(nickname|scale|merge-mode)|webui)",
+    of_others=True,
+)
 DIALECT = Dialect(
     name=NAME,
     package=PACKAGE,
@@ -32,6 +44,7 @@ DIALECT = Dialect(
         ("launch_server.py",),
         ("sglang", "serve"),
         ("dynamo.sglang",),
+        ("sglang_router.launch_server",),
     ),
     images=(),
     options=Catalogue(
@@ -78,7 +91,7 @@ DIALECT = Dialect(
     key=KEY,
     config="config",
     positional="",
-    fronts={"sglang": Front(model="0.5.16", own={"--model-type": "0.5.10"})},  # sglang/cli/serve.py
+    fronts={"sglang": FRONT},
     variables=("SGLANG_", "SGL_"),
     renamed={"SGL_": "SGLANG_"},
     memory=MEMORY,
@@ -89,6 +102,7 @@ DIALECT = Dialect(
         "SGLANG_DISABLE_DEEP_GEMM": "SGLANG_ENABLE_JIT_DEEPGEMM=0 turns it off",
     },
     gone={},
+    gone_parts={},
     defaults=_FOLDER / "defaults.toml",
     variants=(),
     start_limit=("watchdog-timeout", 300.0),

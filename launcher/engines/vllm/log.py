@@ -60,7 +60,8 @@ LOG = Log(
     drained=re.compile(r"Application shutdown complete\."),
     marks=(
         r"/vllm/|\bvllm[._]|VLLM::|VLLM_"
-        r"|\((?:APIServer|EngineCore|Worker|VllmWorker|RayWorkerWrapper)[^()]{0,60} pid=\d+"
+        r"|\((?:A(?:PI|pi)Server|EngineCore|Worker|VllmWorker\w{0,20}|RayWorkerWrapper)"
+        r"(?:[_ ][^()]{0,60})? pid=\d+"
         r"|--gpu-memory-utilization|gpu_memory_utilization"
         r"|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
     ),
@@ -89,7 +90,7 @@ LOG = Log(
     start_words=r"Initializing (?:a V\d|an) LLM engine",
     stop_words=(
         r"\[shutdown\] .{0,60}triggered|Received (?:SIGTERM|SIGINT|signal (?:15|2)\b)"
-        r"|[Ss]hutdown initiated|Launcher: received signal"
+        r"|[Ss]hutdown initiated|Launcher: received signal|WorkerProc was terminated"
     ),
     work_words=r"(?:Engine \d+: )?Avg prompt throughput: .{0,60}Avg generation throughput: \d",
     idle_words=r"Avg generation throughput: 0\.0 ",

@@ -29,6 +29,15 @@ GONE = {
     # 0.10 and 0.11.
     "O": Gone("write -cc for how to compile (-cc.mode 3); -O takes a level alone, -O0 to -O3"),
 }
+# Parts of JSON options, likewise: config/attention.py and config/compilation.py of 0.32.0, and
+# names of 0.11 and before in recipes; recipes#992.
+GONE_PARTS = {
+    "compilation-config.pass_config.enable_fi_allreduce_fusion": "write fuse_allreduce_rms",
+    "compilation-config.pass_config.enable_noop": "write eliminate_noops",
+    "compilation-config.pass_config.enable_attn_fusion": "write fuse_attn_quant",
+    "compilation-config.pass_config.enable_fusion": "write fuse_norm_quant and fuse_act_quant",
+    "attention-config.use_fp4_indexer_cache": "write indexer_kv_dtype: mxfp4 for true, else fp8",
+}
 LEVELS = ("0", "1", "2", "3")
 # `-O3`, `-O=3`: a level, or a word that is none
 LEVEL = re.compile(r"-O=?([^.=].*)", re.DOTALL)
