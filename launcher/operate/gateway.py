@@ -26,7 +26,7 @@ from launcher.gateway.workers import Seen, seen
 from launcher.host import port
 from launcher.host.peer import Peer
 from launcher.operate import control
-from launcher.operate.up import Screen, claimed, require_own_folder, started
+from launcher.operate.up import Screen, claimed, require_fit_place, started
 from launcher.plan.plan import Plan
 from launcher.redact.keys import read_key
 from launcher.serve import capabilities
@@ -42,7 +42,7 @@ def up(options: Options, environ: Mapping[str, str], screen: Screen, *, detach: 
     Raises UserError when something is in the way: nothing was started then.
     """
     capabilities.drop_ambient()
-    require_own_folder()
+    require_fit_place()
     instance = StateDir(state_home(environ), options.name)
     _require_own_folder(instance)
     claim = claimed(instance)

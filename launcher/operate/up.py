@@ -83,9 +83,7 @@ def up(
     nothing was started then.
     """
     capabilities.drop_ambient()
-    require_own_proc()
-    require_descriptors()
-    require_own_folder()
+    require_fit_place()
     composed = composed or load(ask, environ)
     require_own(composed)
     instance = instance_of(composed, environ)
@@ -165,6 +163,13 @@ def require_own_folder() -> None:
         raise UserError(f"the current folder cannot be used: {in_words(error)}", fix=fix) from None
     if doubt:
         raise UserError(f"the current folder is not yours alone: {doubt.what}", fix=fix)
+
+
+def require_fit_place() -> None:
+    """Raise UserError where no launcher can do its work, whatever it is to keep up."""
+    require_own_proc()
+    require_descriptors()
+    require_own_folder()
 
 
 def require_own_proc(proc: Path = Path("/proc")) -> None:

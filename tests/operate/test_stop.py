@@ -397,7 +397,7 @@ def test_a_full_disk_is_told_by_whoever_asks_how_it_is(world: World) -> None:
         assert world.run(*up).returncode == 0
         server = world.status()["pids"]["server"]
         with contextlib.suppress(OSError), (world.state / "filler").open("wb", 0) as filler:
-            while True:
+            while True:  # no bound: a disk of half a megabyte is full soon
                 filler.write(b"x" * 4096)
         os.kill(server, signal.SIGKILL)
 
