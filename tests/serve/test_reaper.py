@@ -153,7 +153,10 @@ SHARING = """
 import multiprocessing.shared_memory, os, subprocess, sys, time
 from multiprocessing import resource_tracker
 memory = multiprocessing.shared_memory.SharedMemory(create=True, size=4096)
-print(memory.name, resource_tracker._resource_tracker._pid, flush=True)
+tracker = resource_tracker._resource_tracker._pid
+while b"resource_tracker" not in open(f"/proc/{{tracker}}/cmdline", "rb").read():
+    time.sleep(0.01)  # forked, and not yet what it will be
+print(memory.name, tracker, flush=True)
 {}
 """
 ENDS = {"it is killed": "time.sleep(3600)", "it ends by itself": "os._exit(0)"}
