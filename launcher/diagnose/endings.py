@@ -18,6 +18,7 @@ from launcher.knowledge import codes, families, xid
 
 NOTHING = "no known failure in this log"
 MESSAGE = 160  # characters of an exception's own words
+STUCK = 6  # lines in a row, of which the engine writes one each ten seconds
 COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
 KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
     "`journalctl -k` may tell more"
@@ -27,6 +28,13 @@ REPORT = (
     f" {KERNEL_KNOWS}"
 )
 ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
+WAITS = (
+    "it served, and to its end told {} times in a row of requests that wait and of no token: a step"
+    " hangs, or reads a very long prompt"
+)
+HANGS = (
+    "look for an Xid in `journalctl -k`; `glm5-serve doctor --deep` proves the way between the GPUs"
+)
 OWN = "if a server died all the same, its own log tells more: `glm5-serve diagnose LOG`"
 # An exception of the engine's own code says little; where it was says more.
 _BY_PHASE = {"weights": "checkpoint"}
@@ -81,6 +89,12 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     died = death and (log.pulse.stopped_at is None or death.at < log.pulse.stopped_at)
     if (log.pulse.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
+    elif went_on and log.pulse.stuck >= STUCK:
+        family, what, fix = (
+            "hang",
+            f"{NOTHING}; {WAITS.format(log.pulse.stuck)}",
+            f"{HANGS}; {ELSE}",
+        )
     elif went_on:
         family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
     elif log.is_kernels and not (notes or log.complaints or death):

@@ -64,7 +64,7 @@ _FORMS = (
     Form("errno", r"[Ee]rror: (?P<text>[A-Z][a-z][a-z /-]{4,60}) \(\d{1,3}\)"),
     Form(
         "signal",
-        r"exit(?:ed)?(?: with)? ?(?:code|status)?\)? {0,4}[:=]? {0,2}-(?P<number>\d{1,2})\b",
+        r"[Ee]xit(?:ed)?(?: with)? ?(?:[Cc]ode|status)?\)? {0,4}[:=]? {0,2}-(?P<number>\d{1,2})\b",
     ),
     Form(
         "signal",

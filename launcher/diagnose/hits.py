@@ -85,7 +85,7 @@ class Hits:
         """One more line that tells of a failure: the hit, if it is a new one."""
         failure, phase = found.failure, self._frames.phase(self._pulse.at) or self._pulse.phase
         failure = next((case for case in cases(failure.id) if phase in case.phases), failure)
-        shown = self._needed(failure, line)
+        shown = self.needed(failure, line)
         if failure.id in self.shown or not shown:
             return None
         if failure.of and failure.pattern:  # the line tells what the phase was only guessed to be
@@ -106,7 +106,7 @@ class Hits:
             self.shown.add(failure.id)
         return known if is_new else None
 
-    def _needed(self, failure: Failure, line: str) -> list[str]:
+    def needed(self, failure: Failure, line: str) -> list[str]:
         """The lines that show it: with the frame, or the code, that it needs; none where that is
         missing.
         """

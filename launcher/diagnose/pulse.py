@@ -22,6 +22,7 @@ class Pulse:
     phase: str | None = None
     moved: int = 0  # phases that opened
     stopped_at: int | None = None  # where somebody asked it to stop
+    stuck: int = 0  # lines in a row, to the last, that tell of requests which run, and of no token
 
     @property
     def answered_at(self) -> int:
@@ -35,12 +36,12 @@ class Pulse:
 
     def begin(self) -> None:
         """Another start: it has shown nothing yet."""
-        self.phase, self.stopped_at = "process", None
+        self.phase, self.stopped_at, self.stuck = "process", None, 0
         self.worked_at = self.rested_at = self.alive_at = -1
 
     def serve(self, batches: int = 0) -> None:
         """It is ready, or tells of batches."""
-        self.worked += batches
+        self.worked, self.stuck = self.worked + batches, 0
         self.worked_at, self.phase = self.at, SERVING
 
     def enter(self, phase: str | None) -> None:

@@ -95,8 +95,8 @@ class LogScan:
                 self.last.append(line)
             if shape.work and not (shape.kind is Kind.MAYBE_WORK and _IDLE.search(line)):
                 self._work(shape.work)
-            elif shape.work and not _STUCK.search(line):
-                self._rest()
+            elif shape.work:
+                self._rest(is_stuck=_STUCK.search(line) is not None)
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
         """One more line, of the kernel or of a server; None: its beginning tells. Its shape, which
@@ -142,8 +142,8 @@ class LogScan:
             self.engines[shape.engine] += 1
         if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):
             self._work(shape.work)
-        elif shape.work and not shapes.STUCK.search(line):
-            self._rest()
+        elif shape.work:
+            self._rest(is_stuck=shapes.STUCK.search(line) is not None)
         if shape.goes_on:
             self.pulse.alive_at = self.pulse.at
         is_below_frames = bool(self._frames.near(self.pulse.at))
@@ -161,10 +161,14 @@ class LogScan:
         self.pulse.serve(batches)
         self.hits.shown.clear()  # it may have survived one, which counts anew when it comes again
 
-    def _rest(self) -> None:
-        """Prompts are read, or nobody waits for anything: whoever took long before answered."""
-        self.pulse.rested_at = self.pulse.at
-        self.hits.shown.clear()
+    def _rest(self, *, is_stuck: bool) -> None:
+        """Prompts are read, or nobody waits for anything: whoever took long before answered; unless
+        somebody waits, and nothing moves.
+        """
+        self.pulse.stuck = self.pulse.stuck + 1 if is_stuck else 0
+        if not is_stuck:
+            self.pulse.rested_at = self.pulse.at
+            self.hits.shown.clear()
 
     def _keep(self, line: str) -> None:
         if line and not line.isspace():
@@ -217,7 +221,8 @@ class LogScan:
         if witness.goes_on_after(told.text):
             return
         text, from_start = witness.evidence(told)
-        known = matches(text, "server", from_start=from_start, but=self.hits.shown)
+        alike = matches(text, "server", from_start=from_start, but=self.hits.shown)
+        known = [found for found in alike if self.hits.needed(found.failure, line)]
         for found in known:
             self._hit(found, line, is_logged=from_start)
         if not known and shapes.COMPLAINT.search(told.text):

@@ -18,10 +18,12 @@ _WRAPPERS = re.compile(
     rf"|{_STAMP} "  # docker logs -t, kubectl logs --timestamps; dmesg can write it, too
     r"|(?P<pod>\[pod/\S+\] )"  # kubectl logs --prefix
     # Docker Desktop before it had a bar; a program that logs what its server prints
-    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?![\w.-]+ kernel:|- )"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?![\w.-]+ kernel:|- |\| )"
     r"|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - [\w.]{1,80} - [A-Z]{4,8} - (?=\[\d{4}-\d\d-\d\d )"
+    r"|[A-Z][a-z]{2} \d{1,2}, \d{4} @ \d\d:\d\d:\d\d\.\d{3}(?:\t| {4}| )"  # Kibana
     # docker compose; Docker Desktop
-    r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| )"
+    r"|(?P<compose>[\w.-]+ +\| |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| "
+    r"(?![A-Z]{4,8} +\| ))"
 )
 # ECMA-48: control sequences (colours, cursors), operating system commands (titles, links).
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")

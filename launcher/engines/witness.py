@@ -42,7 +42,9 @@ _PREFIX = re.compile(
     r"(?P<site>\d{4}-\d\d-\d\d[ T][\d:.,]+ - [\w.-]{1,80} - [A-Z]{4,8} - "
     # FlashInfer: "2026-01-29 00:56:20,123 - INFO - autotuner.py:457 - flashinfer.jit: ".
     r"|\d{4}-\d\d-\d\d[ T][\d:.,]+ - [A-Z]{4,8} - [\w./-]{1,80}\.py:\d+ - [\w.]{1,80}: "
-    r"|\[\d{4}-[\d:., T-]{6,25}\](?:\[[^\]]{1,40}\])+ ?)?"
+    # loguru: "2026-01-29 00:56:20.123 | ERROR    | my.app:serve:7 - ", "... | ERROR | stderr | ".
+    r"|(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:[.,]\d{1,6})? )?\| [A-Z]{4,8} +\| "
+    r"[\w.:<>-]{1,120}(?: -| \|) ?|\[\d{4}-[\d:., T-]{6,25}\](?:\[[^\]]{1,40}\])+ ?)?"
     # uvicorn: "INFO:     "; SGLang before its logger is set: "INFO server_args.py:1750: ";
     # vLLM: "ERROR 03-05 09:56:09 [multiproc_executor.py:880] ".
     r"(?P<level>(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):? +(?:\d\d-\d\d \d\d:\d\d:\d\d )?"

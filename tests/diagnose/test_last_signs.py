@@ -195,3 +195,40 @@ def test_a_step_is_told_in_the_words_of_the_engine_whose_log_it_is() -> None:
         assert row.engine
         assert row.family == "hang"
         assert row.until, "what ends it"
+
+
+STUCK = (
+    "(APIServer pid=1) INFO 11-24 05:10:00 [loggers.py:259] Engine 000: Avg prompt throughput: 0.0"
+    " tokens/s, Avg generation throughput: 0.0 tokens/s, Running: {} reqs, Waiting: {} reqs"
+)
+ANSWERS = (
+    "(APIServer pid=1) INFO 11-24 05:10:00 [loggers.py:259] Engine 000: Avg prompt throughput: 84.1"
+    " tokens/s, Avg generation throughput: 6.2 tokens/s, Running: 1 reqs, Waiting: 0 reqs"
+)
+
+
+@pytest.mark.parametrize(("running", "waiting"), [(1, 0), (3, 9), (0, 2)])
+def test_requests_that_wait_to_the_end_without_a_token_are_a_hang(
+    running: int, waiting: int
+) -> None:
+    stuck = STUCK.format(running, waiting)
+    health = '(APIServer pid=1) INFO:     10.1.2.3:51244 - "GET /health HTTP/1.1" 200 OK'
+    for lines in ([ANSWERS, *[stuck] * 6], [ANSWERS, *[stuck, health] * 20]):
+        found = diagnose_text(["\n".join(lines).encode()])
+
+        assert (found.is_known, found.family) == (False, "hang")
+        assert "of no token" in found.what
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [ANSWERS, *[STUCK.format(1, 0)] * 5],
+        [ANSWERS, *[STUCK.format(1, 0)] * 9, ANSWERS],
+        [ANSWERS, *[STUCK.format(1, 0)] * 9, STUCK.format(0, 0)],
+        [ANSWERS, *[STUCK.format(0, 0)] * 90],
+    ],
+    ids=["not for long", "it went on", "nobody waits any more", "nobody waits"],
+)
+def test_a_server_that_answered_or_has_nothing_to_do_serves(lines: list[str]) -> None:
+    assert diagnose_text(["\n".join(lines).encode()]).family == "serves"

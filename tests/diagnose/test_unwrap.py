@@ -38,6 +38,7 @@ WRAPPERS = {
     "colour, as JSON or a shell spells it": r"\u001b[1;36m{}\x1b[0m\033[K",
     "colour, as an editor shows it": "\u241b[1;36m{}ESC[0m",
     "colour, without its escape": "[1;36m{}[0;0m",
+    "kibana": "Nov 24, 2026 @ 03:10:11.123    {}",
     "quoted": "> {}",
     "quoted twice": "> > {}",
     "quoted, docker -t in a list": "> - 2026-11-24T03:10:11.123+00:00 {}",

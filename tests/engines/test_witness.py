@@ -952,6 +952,8 @@ def test_a_server_that_speaks_of_the_kernel_is_not_the_kernel(before: str) -> No
         "2026-01-29 00:56:20.123 INFO 4711 [ http_server.py:190] ",
         "(SGLangEngine pid=4711, ip=10.0.0.1) [2026-01-29 00:56:20 TP0] ",
         "2026-01-29 00:56:20,123 - WARNING - autotuner.py:457 - flashinfer.jit: ",
+        "2026-01-29 00:56:20.123 | INFO     | my.app:serve:7 - ",
+        "2026-01-29 00:56:20 | ERROR | stderr | ",
     ],
 )
 def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
@@ -961,6 +963,7 @@ def test_a_frame_of_a_sites_own_is_a_frame(frame: str) -> None:
     )
 
     assert diagnose([f"{frame}Received {asked}"]).cause == "unknown"
+    assert not diagnose_text([f"{frame}Received {asked}".encode()]).is_known
 
 
 @pytest.mark.parametrize(
