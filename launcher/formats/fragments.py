@@ -83,6 +83,20 @@ def only_of(words: Iterable[str]) -> str:
     return engines[0] if len(engines) == 1 else ""
 
 
+def is_nobodys(words: Sequence[str]) -> bool:
+    """Whether options that a sentence tells of are none of an engine's or a fork's, or only named,
+    without the value that they want.
+    """
+    if is_mention(words, only_of(words) or NAMES[0]):
+        return True
+    every = [dialect(engine).options for engine in NAMES]
+    return not all(
+        forks.of_option(word) or any(one.accepted_by(one.reads(word, "").name) for one in every)
+        for word in words
+        if _NAME.match(word)
+    )
+
+
 def is_told(line: str) -> bool:
     """Whether a line is a sentence, with options in it as code."""
     return is_prose(_CODE.sub(" ", line).split())

@@ -344,8 +344,10 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
             continue
         if first and not fragments.tell_one(said):
             continue
-        before, at = at, paragraphs[command.line - 1]
         is_told = fragments.is_told(lines[command.line - 1])
+        if is_told and fragments.is_nobodys(said):
+            continue
+        before, at = at, paragraphs[command.line - 1]
         if (
             not made
             or (at != before and _names(made[-1].arguments) & _names(words))

@@ -146,3 +146,16 @@ def test_what_is_said_of_options_is_none_of_them() -> None:
     assert told(text.format("reason", "short"))[0][1][2:] == ("--reason", "short")
     named = told(text.format("served-model-name", sentence))[0][1]
     assert named[2:] == ("--served-model-name", sentence)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--eval-mode --eval-profile x", "--jinja", "--speculative-num-steps", "--hf-revision a"],
+)
+def test_options_of_nobody_that_a_sentence_tells_of_are_no_launch(option: str) -> None:
+    sentence = f"- It all goes through **that one** (`{option}`) on its own port, as said above.\n"
+
+    assert told(sentence) == []
+    assert told(f"{sentence}- Then add `{SGLANG}` here, it helps at near-zero cost.\n") == [
+        ("sglang", (SGLANG,))
+    ]
