@@ -15,7 +15,7 @@ from itertools import pairwise
 from launcher.formats import bashtree as tree
 from launcher.formats import braces
 from launcher.formats.conditions import Clause, Conditions
-from launcher.formats.expansion import Expansion, few
+from launcher.formats.expansion import Expansion, few, tight
 from launcher.formats.grammar import Node, parsed
 from launcher.formats.masking import masked
 from launcher.formats.scope import MOST_TESTS, Budget, Scope, Value
@@ -321,7 +321,7 @@ class Script:
             asked = [self._expanded(child) for child in children if child.type != "comment"]
             return tuple(word.pieces for value in asked for text in value for word in split(text))
         made = self.words.expand(node)
-        return (few([piece for text in made for piece in text]),)
+        return tight((few([piece for text in made for piece in text]),))
 
     # -- commands ----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from launcher.formats import arithmetic
 from launcher.formats.grammar import Node
@@ -19,6 +20,7 @@ MOST_PIECES = 500  # of a word whose places are kept
 # `${NAME:-}`: nothing where nobody sets it, which whoever writes so expects to be done.
 UNSET = re.compile(r"\$\{[A-Za-z_]\w*:?-\}")
 _OPTION = re.compile(r"(?:^|[\s\"'(])--?[A-Za-z][\w-]*(?:=|[ \t\\\n]+)$")
+_QUOTED = ("raw_string", "string", "translated_string", "ansi_c_string")
 LONGEST_OPTION = 100  # characters, with what stands before its value
 LONGEST_TRIMMED = 1000  # characters of what `${name%pattern}` is worked out for
 
@@ -105,7 +107,7 @@ class Expansion:
         rest = tuple(self._unescaped(at, max(at, end), '$`"\\'))
         if not rest and len(parts) == 2 and parts[1] == () and not parts[0][0]:
             return ()  # "${empty[@]}"
-        return tuple(text or (Piece(""),) for text in self._joined([*parts, (rest,)]))
+        return tight(tuple(text or (Piece(""),) for text in self._joined([*parts, (rest,)])))
 
     def document(self, node: Node) -> Text:
         """The text of a here document."""
@@ -230,9 +232,8 @@ class Expansion:
         self, value: Value | None, rest: str, node: Node, *, quoted: bool, joins: bool
     ) -> Value:
         if value is None or rest:
-            default = (
-                self._default(node) if rest.startswith((":-", "-")) and value is None else None
-            )
+            is_default = rest.startswith((":-", "-")) and value is None
+            default = self._default(node, quoted=quoted) if is_default else None
             return default if default is not None else self._outside(node)
         if joins:
             blank = (Piece(" "),)
@@ -262,43 +263,51 @@ class Expansion:
             case found if found[0][-1] == "+":
                 if value is None:
                     return self._outside(node)
-                made = self._default(node) if not is_empty else ((),)
-                return (
-                    self._outside(node) if made is None else (made if quoted else self._loose(made))
-                )
+                made = self._default(node, quoted=quoted) if not is_empty else ((),)
+                return self._outside(node) if made is None else made
             case found:
                 if value is None or not all(piece.known for text in value for piece in text):
                     return self._outside(node)
                 return self._changed(text_of(value[0] if value else ()), found[0], rest, node)
 
     def _defaulted(self, node: Node, sign: str, *, quoted: bool) -> Value:
-        made = self._default(node)
+        made = self._default(node, quoted=quoted)
         if made is None:
             return self._outside(node)
         if sign.endswith("="):
             name = re.match(r"\w+", self.raw(node)[2:])
             if name:
-                self.scope.variables[name[0]] = made
+                self.scope.variables[name[0]] = tight(made)
                 if self.scope.exports_all:
                     self.scope.exported.add(name[0])
-        return made if quoted else self._loose(made)
+        return made
 
-    def _default(self, node: Node) -> Value | None:
-        """What stands behind the operator of an expansion."""
+    def _default(self, node: Node, *, quoted: bool) -> Value | None:
+        """What stands behind the operator of an expansion; where that is not `quoted`, it is split
+        at blanks but those within quotes of its own.
+        """
         operators = [child for child in node.children if re.fullmatch(r":?[-=+]", self.raw(child))]
         if not operators:
             return None
         start, end = operators[0].end_byte, node.end_byte - 1
+        loose = tight if quoted else self._loose
         parts: list[Value] = []
         for child in node.children:
             if child.start_byte >= start and child.end_byte <= end and child.is_named:
                 if child.start_byte > start:
-                    parts.append(((self.piece(start, child.start_byte),),))
-                parts.append(self.expand(child))
+                    parts.append(loose(((self.piece(start, child.start_byte),),)))
+                parts.append(self.expand(child) if quoted else self._bare(child))
                 start = child.end_byte
         if start < end:
-            parts.append((tuple(self._unescaped(start, end, '$`"\\')),))
+            parts.append(loose((tuple(self._unescaped(start, end, '$`"\\')),)))
         return (tuple(piece for text in self._joined(parts) for piece in text),)
+
+    def _bare(self, node: Node) -> Value:
+        """A word of which only what it has in quotes is not split."""
+        if node.type == "concatenation":
+            return self._joined([self._bare(child) for child in node.children])
+        made = self.expand(node)
+        return tight(made) if node.type in _QUOTED else self._loose(made)
 
     def _changed(self, text: str, sign: str, rest: str, node: Node) -> Value:
         pattern = rest[len(sign) :]
@@ -344,6 +353,11 @@ def _ansi(text: str) -> str:
         "e": "\x1b",
     }
     return re.sub(r"\\(.)", lambda found: codes.get(found[1], found[0]), text, flags=re.DOTALL)
+
+
+def tight(value: Value) -> Value:
+    """Pieces that no shell splits."""
+    return tuple(tuple(p if p.fixed else replace(p, fixed=True) for p in text) for text in value)
 
 
 def few(pieces: list[Piece]) -> Text:

@@ -10,6 +10,7 @@ from functools import cache
 
 from launcher.engines.engine import NAMES, dialect
 from launcher.engines.options import Option
+from launcher.formats.fragments import is_prose
 from launcher.formats.nodes import List, Node, Scalar, Table
 from launcher.formats.words import Piece, Word
 from launcher.formats.yamltext import Source
@@ -71,6 +72,8 @@ def words(node: Table, source: Source, engine: str, *, is_chart: bool = False) -
     options = _options(engine)
     for key, value in node.items:
         option = options.get(_name(key.value))
+        if option is None and isinstance(value, Scalar) and is_prose(value.value.split()):
+            continue  # what somebody has to say of the options
         if is_chart and option is None:
             yield from _values(value, source) if isinstance(value, List) else ()
             continue

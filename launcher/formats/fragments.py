@@ -15,6 +15,7 @@ _PLAIN = re.compile(r"\(?[A-Za-z][a-z]+[.,;:)]{0,2}")
 MOST_PLAIN = 3  # such words beside the options, as a model and a list have them
 _ITEM = re.compile(r"""^[ \t]*-[ \t]+(["'])--[^\n]*\1[ \t]*(?:#[^\n]*)?$""", re.MULTILINE)
 _NAME = re.compile(r"--?[A-Za-z]")
+_CODE = re.compile(r"`[^`\n]*`|\]\([^)\n]*\)")
 # what programs of any kind call so: no word of an engine's
 _ANYBODYS = frozenset(
     "api-key config device help host log-level model port revision seed timeout trust-remote-code"
@@ -68,6 +69,37 @@ def tell_one(words: Sequence[str]) -> bool:
         if is_one and 2 * len(taken) >= len(names):
             return True
     return False
+
+
+def only_of(words: Iterable[str]) -> str:
+    """The engine that alone takes each of the options; "" where none does, or both."""
+    names = [word for word in words if _NAME.match(word)]
+
+    def takes_all(engine: str) -> bool:
+        known = dialect(engine).options
+        return all(known.accepted_by(known.reads(word, "").name) for word in names)
+
+    engines = [engine for engine in NAMES if takes_all(engine)]
+    return engines[0] if len(engines) == 1 else ""
+
+
+def is_nobodys(words: Sequence[str]) -> bool:
+    """Whether options that a sentence tells of are none of an engine's or a fork's, or only named,
+    without the value that they want.
+    """
+    if is_mention(words, only_of(words) or NAMES[0]):
+        return True
+    every = [dialect(engine).options for engine in NAMES]
+    return not all(
+        forks.of_option(word) or any(one.accepted_by(one.reads(word, "").name) for one in every)
+        for word in words
+        if _NAME.match(word)
+    )
+
+
+def is_told(line: str) -> bool:
+    """Whether a line is a sentence, with options in it as code."""
+    return is_prose(_CODE.sub(" ", line).split())
 
 
 def _is_known(word: str, engine: str) -> bool:

@@ -329,7 +329,7 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
     another launch.
     """
     made: list[Launch] = []
-    paragraphs, at = _paragraphs(text), -1
+    paragraphs, lines, at = _paragraphs(text), text.split("\n"), -1
     open_text = fragments.open_to_options(text)
     for command in Script(open_text, wanted=launches.is_of_interest).commands():
         first = _first_option(command.words)
@@ -344,8 +344,15 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
             continue
         if first and not fragments.tell_one(said):
             continue
+        is_told = fragments.is_told(lines[command.line - 1])
+        if is_told and fragments.is_nobodys(said):
+            continue
         before, at = at, paragraphs[command.line - 1]
-        if not made or (at != before and _names(made[-1].arguments) & _names(words)):
+        if (
+            not made
+            or (at != before and _names(made[-1].arguments) & _names(words))
+            or (is_told and _is_anothers(made[-1].words, said))
+        ):
             made.append(Launch((), {}, "options", line=command.line))
         made[-1] = replace(
             made[-1],
@@ -353,6 +360,12 @@ def _of_options(text: str, notes: Notes, depth: int) -> Iterator[Launch]:
             variables={**made[-1].variables, **command.env},
         )
     yield from (_of_whom(one) for one in made if fragments.is_engines(one.words))
+
+
+def _is_anothers(before: Sequence[str], words: Sequence[str]) -> bool:
+    """Whether options are surely of another engine than those before them."""
+    engines = {fragments.only_of(before), fragments.only_of(words)}
+    return "" not in engines and len(engines) > 1
 
 
 def _is_inert(words: Sequence[Word]) -> bool:

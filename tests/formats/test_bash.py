@@ -26,6 +26,8 @@ SCRIPTS = {
     "empty array": 'A=()\nsglang serve "${A[@]}" --x "" "$EMPTY_HERE"'.replace("$EMPTY_HERE", ""),
     "string that grows": 'ARGS="--tp 8"\nARGS+=" --bogus 1"\nARGS="$ARGS --z"\nsglang serve $ARGS "$ARGS"',
     "defaults": 'P=8000\nE=\nsglang serve ${P:-1} "${E:-2 3}" ${E-4} ${P:+yes} ${E:+no} x${E}y',
+    "defaults in quotes": """C=${C:-'{"a": 3, "m": "f"}'}\nD=${D:-"a b"}\nF=${F:-a b}\nX="1 2"\nsglang serve "$C" "$D" $D "$F" $F ${G:-'x y'} ${H:-"p q" r} ${I:-$X} "${J:-$X}" ${K:-"$X"} ${L:-a$X'b c'} ${X:+"y z" w}""",
+    "default given once": ': ${P_HERE:=a b}\nsglang serve "$P_HERE" $P_HERE',
     "assigned default": ": ${PORT_HERE:=8000}\nsglang serve --port $PORT_HERE",
     "trimmed": "N=pod-12.svc\nsglang serve ${N##*-} ${N%.*} ${N#pod-} ${N%%.svc} ${N/pod/x} ${#N}",
     "arithmetic": "A=7\nsglang serve $((A+1)) $(( (A * 2) % 5 )) $((A/2)) $((-A)) $((-7/2)) $((-7%3))",

@@ -113,3 +113,49 @@ def test_a_sentence_that_names_an_option_starts_no_server(said: str) -> None:
 
     assert read(text).launches == ()
     assert read(text.replace("`.", " 8`.")).launches
+
+
+def told(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    return [(one.engine, one.words) for one in read(text).launches]
+
+
+SGLANG, VLLM = "--disable-radix-cache", "--enforce-eager"
+
+
+@pytest.mark.parametrize(("one", "other"), [(SGLANG, VLLM), (VLLM, SGLANG)])
+def test_options_that_sentences_tell_of_are_each_of_their_own_engine(one: str, other: str) -> None:
+    line = "- **A tip** of somebody: add `{}` here, since it helps at near-zero cost [(jump)](u)\n"
+
+    found = told(line.format(one) + line.format(other))
+
+    assert found == [("sglang" if said == SGLANG else "vllm", (said,)) for said in (one, other)]
+
+
+def test_options_a_line_each_are_of_one_launch_whosever_they_are() -> None:
+    words = ("--tp-size", "8", SGLANG, VLLM)
+    lines = f"--tp-size 8\n{SGLANG}\n{VLLM}\n"
+
+    assert told(lines) == [("sglang", words)]
+
+
+def test_what_is_said_of_options_is_none_of_them() -> None:
+    text = "vllm_args:\n  max-num-seqs: 8\n  {}: {}\n"
+    sentence = "so many were tried, and none of them was served well"
+
+    assert told(text.format("reason", sentence)) == [("vllm", ("--max-num-seqs", "8"))]
+    assert told(text.format("reason", "short"))[0][1][2:] == ("--reason", "short")
+    named = told(text.format("served-model-name", sentence))[0][1]
+    assert named[2:] == ("--served-model-name", sentence)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--eval-mode --eval-profile x", "--jinja", "--speculative-num-steps", "--hf-revision a"],
+)
+def test_options_of_nobody_that_a_sentence_tells_of_are_no_launch(option: str) -> None:
+    sentence = f"- It all goes through **that one** (`{option}`) on its own port, as said above.\n"
+
+    assert told(sentence) == []
+    assert told(f"{sentence}- Then add `{SGLANG}` here, it helps at near-zero cost.\n") == [
+        ("sglang", (SGLANG,))
+    ]

@@ -30,8 +30,9 @@ GONE = {
     "O": Gone("write -cc for how to compile (-cc.mode 3); -O takes a level alone, -O0 to -O3"),
 }
 # Parts of JSON options, likewise: config/attention.py and config/compilation.py of 0.32.0, and
-# names of 0.11 and before in recipes; recipes#992.
+# names of 0.11 and before in recipes; recipes#992. 0.16.0 has `level` beside `mode`, for 0 to 3.
 GONE_PARTS = {
+    "compilation-config.level": "write mode",
     "compilation-config.pass_config.enable_fi_allreduce_fusion": "write fuse_allreduce_rms",
     "compilation-config.pass_config.enable_noop": "write eliminate_noops",
     "compilation-config.pass_config.enable_attn_fusion": "write fuse_attn_quant",
