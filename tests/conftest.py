@@ -271,6 +271,16 @@ STUB_FAULTS = "{self.faults_file}"
 """
         )
 
+    def take_gpus(self, count: int = 2) -> list[str]:
+        """Have the profile take GPUs instead of the CPU: their UUIDs, which no other world's server
+        names, as all see each other.
+        """
+        uuids = [f"GPU-{self.port:08d}-0000-4000-8000-{gpu:012d}" for gpu in range(count)]
+        visible = f'[env]\nCUDA_VISIBLE_DEVICES = "{",".join(uuids)}"'
+        text = self.profile.read_text().replace('device = "cpu"\n', "")
+        self.profile.write_text(text.replace("[env]", visible))
+        return uuids
+
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every command; GLM5_TEST_WORLD marks whatever comes of it."""

@@ -79,8 +79,7 @@ def find(
         processes[pid].session == reaper for pid in found
     ):
         found |= {pid for pid, process in processes.items() if reaper in (pid, process.session)}
-    theirs = {process.session for process in processes.values() if process.claimed}
-    theirs -= processes.keys() - found  # one whose leader lives, and is not of it, is another's
+    theirs = _claimed_sessions(processes, found)
     found |= {pid for pid, process in processes.items() if process.session in theirs}
     found = _with_descendants(found, processes) - {os.getpid()}
     return [processes[pid].member for pid in sorted(found)]
@@ -151,6 +150,18 @@ def _is_sound(reaper: int | None, session: Session, processes: Mapping[int, _Pro
     """Whether the reaper is the process that it was; else its number may be another's."""
     found = processes.get(reaper) if reaper is not None else None
     return found is not None and found.member.ticks == session.reaper_ticks
+
+
+def _claimed_sessions(processes: Mapping[int, _Process], found: set[int]) -> set[int]:
+    """The sessions that those made which bear the claim.
+
+    A session is another's whose leader lives and is not of it, is of another PID namespace (0), or
+    died and left somebody who was there before all that bear the claim.
+    """
+    claimed = [process for process in processes.values() if process.claimed]
+    first = min((process.member.ticks for process in claimed), default=0)
+    before = {one.session for one in processes.values() if one.member.ticks < first}
+    return {one.session for one in claimed} - (processes.keys() - found) - before - {0}
 
 
 def _with_descendants(found: set[int], processes: Mapping[int, _Process]) -> set[int]:

@@ -281,8 +281,8 @@ def test_up_judges_first_and_refuses_a_host_that_fails(
 
 
 def test_up_starts_what_was_allowed_to_fail(world: World, no_driver: dict[str, str]) -> None:
-    words = ["-p", "stub", "--set", "flags.device=false", "--allow", "driver-answers"]
-    said = world.run("up", *words, "--detach", **no_driver)
+    world.take_gpus()
+    said = world.run("up", "-p", "stub", "--allow", "driver-answers", "--detach", **no_driver)
 
     assert said.returncode == 0, said.stderr
     assert world.status()["state"] == "ready"
@@ -290,7 +290,8 @@ def test_up_starts_what_was_allowed_to_fail(world: World, no_driver: dict[str, s
 
 def test_a_profile_may_allow_for_itself(world: World, no_driver: dict[str, str]) -> None:
     world.write_profile('[doctor]\nallow = ["driver-answers"]')
-    said = world.run("up", "-p", "stub", "--set", "flags.device=false", "--detach", **no_driver)
+    world.take_gpus()
+    said = world.run("up", "-p", "stub", "--detach", **no_driver)
 
     assert said.returncode == 0, said.stderr
 

@@ -133,8 +133,8 @@ def world(
     gpus: dict[str, str] = {}
     if not made.is_real:
         made.faults(steps={"seconds": 0.0005, "accepted": 3})
-        made.profile.write_text(made.profile.read_text().replace('device = "cpu"\n', ""))
-        host = scenario.write(made.folder / "host", scenario.host(2, temp=61))
+        uuids = {f"gpu.{gpu}.uuid": uuid for gpu, uuid in enumerate(made.take_gpus())}
+        host = scenario.write(made.folder / "host", scenario.host(2, temp=61) | uuids)
         gpus = scenario.environ(scenario.library(made.folder), host)
     up = made.run("up", "-p", "stub", "-d", **gpus)
     assert up.returncode == 0, up.stderr

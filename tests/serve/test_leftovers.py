@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -344,8 +345,29 @@ def test_a_claim_leads_to_all_of_its_launcher_and_to_nobody_else(tree: Tree) -> 
 
     found = pids(leftovers.find(Session(claim=HEX)))
 
-    orphans = {pid for pid in found if psutil.Process(pid).name() == "sleep"}
+    orphans = {pid for pid in found - {mine, again} if psutil.Process(pid).name() == "sleep"}
     assert found - orphans == {mine, again}
     assert orphans, "who shares its session has no mark of its own"
     assert pids(leftovers.find(replace(session(mark="other", reaper=1), claim=HEX))) == found
     assert leftovers.find(Session()) == []
+
+
+def test_whoever_was_in_a_session_before_the_claim_is_not_of_it(tree: Tree) -> None:
+    """As a shell's children that outlive it are, where one of them bears a mark."""
+    claim = secrets.token_hex(16)
+    leader = f"""import os, subprocess, sys, time
+os.setsid()
+for environ in ({{}}, {{"{MARK}": "{claim}.1"}}):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environ)
+    os.write({tree.write}, f"{{child.pid}} ".encode())
+    time.sleep(0.05)
+print(flush=True)"""
+    of = tree.start(leader, pass_fds=(tree.write,))
+    tree.started[-1].wait(PATIENCE)
+    before, marked = map(int, os.read(tree.read, 99).split())
+    try:
+        assert os.getsid(before) == os.getsid(marked) == of
+        assert pids(leftovers.find(Session(claim=claim))) == {marked}
+    finally:
+        for pid in (before, marked):
+            os.kill(pid, signal.SIGKILL)
