@@ -364,7 +364,8 @@ for environ in ({{}}, {{"{MARK}": "{claim}.1"}}):
 print(flush=True)"""
     of = tree.start(leader, pass_fds=(tree.write,))
     tree.started[-1].wait(PATIENCE)
-    before, marked = map(int, os.read(tree.read, 99).split())
+    told = os.read(tree.read, 99)  # no bound: it was written before its end
+    before, marked = map(int, told.split())
     try:
         assert os.getsid(before) == os.getsid(marked) == of
         assert pids(leftovers.find(Session(claim=claim))) == {marked}
