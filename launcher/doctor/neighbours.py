@@ -35,6 +35,7 @@ from launcher.statedir.status import BEING_LAUNCHED
 
 JUDGED = ("port-free", "gpu-memory-free")  # what plans tell of before the host does
 JUDGED_WITHIN = 60.0  # seconds for an `up` that came first to judge the host
+TOLD_AFTER = 2.0
 LOOK_EVERY = 0.1
 
 
@@ -105,13 +106,14 @@ def _claimed(instance: StateDir) -> int:
     return instance.lock.path.lstat().st_mtime_ns
 
 
-def require_apart(plan: Plan, instance: StateDir) -> None:
+def require_apart(plan: Plan, instance: StateDir, tell: Callable[[str], None]) -> None:
     """Of two that were brought up at once, and judged the host before either's plan was there, let
     the first have what both want. Raises UserError for the other one.
 
-    The plan is there by now. Who came first may still judge the host: that is waited for.
+    The plan is there by now. Who came first may still judge the host: that is waited for, and told
+    where it takes long.
     """
-    end = time.monotonic() + JUDGED_WITHIN
+    begun, is_told = time.monotonic(), False
     while True:
         earlier = [one for one in all_up(instance.folder) if _came_before(one, instance)]
         for one in earlier:
@@ -121,9 +123,13 @@ def require_apart(plan: Plan, instance: StateDir) -> None:
                     " started",
                     fix=f"{one.down} stops it, or give one of them others",
                 )
-        young = (one for one in earlier if not one.plan)
-        if time.monotonic() > end or not any(map(_is_judged, young)):
+        waited = time.monotonic() - begun
+        young = [one for one in earlier if not one.plan and _is_judged(one)]
+        if not young or waited > JUDGED_WITHIN:
             return
+        if waited > TOLD_AFTER and not is_told:
+            tell(f"note: {young[0]} came first and still judges the host; that is waited for")
+            is_told = True
         time.sleep(LOOK_EVERY)
 
 

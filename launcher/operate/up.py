@@ -134,7 +134,7 @@ def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, det
     """
     try:
         instance.write(instance.plan, to_json(plan))
-        require_apart(plan, instance)
+        require_apart(plan, instance, partial(folding.tell, stream=sys.stderr))
     except OSError as error:
         raise instance.cannot_write(error) from None
     if detach:

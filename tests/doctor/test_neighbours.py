@@ -172,6 +172,25 @@ def test_of_two_that_came_in_one_tick_all_agree_who_is_first(tmp_path: Path, sam
     assert turns == [same, not same]
 
 
+def test_who_judges_for_long_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, own = StateDir(tmp_path, "a"), StateDir(tmp_path, "b")
+    for instance in (first, own):
+        instance.folder.mkdir()
+        instance.lock.path.touch()
+        os.utime(instance.lock.path, ns=(5, 5))
+    young = neighbour(instance=first)
+    monkeypatch.setattr(neighbours, "all_up", lambda own: [young])
+    monkeypatch.setattr(neighbours, "_is_judged", lambda one: True)
+    monkeypatch.setattr(neighbours, "TOLD_AFTER", 0.2)
+    monkeypatch.setattr(neighbours, "JUDGED_WITHIN", 0.6)
+    told: list[str] = []
+
+    neighbours.require_apart(GLM, own, told.append)
+
+    wanted = "note: a (launcher pid 4711) came first and still judges the host; that is waited for"
+    assert told == [wanted]
+
+
 def test_who_holds_gpus_is_named_with_his_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "lineage", lambda pid: iter((pid, 4711)))
     process = Process(99, 80 << 30, "python")
