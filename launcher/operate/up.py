@@ -277,7 +277,9 @@ def _watch(instance: StateDir, claim: Claim, show: Show) -> int:
         signal.signal(number, lambda *_: launcher.send_signal(signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
     events = read_events(instance.events, end, lambda: launcher.poll() is None)
-    return show_until_settled(events, show, lambda: _said_last(instance, launcher))
+    status = show_until_settled(events, show, lambda: _said_last(instance, launcher))
+    launcher.returncode = launcher.returncode or 0  # it goes on without us, and that is no leak
+    return status
 
 
 def _said_last(instance: StateDir, launcher: subprocess.Popen[bytes]) -> int:

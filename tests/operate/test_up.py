@@ -58,6 +58,13 @@ def test_detach_returns_when_it_is_ready(world: World) -> None:
     assert world.status()["state"] == "stopped"
 
 
+def test_no_command_lets_python_warn(world: World) -> None:
+    """Of what it left open, or of what a later Python takes no more: it would be told to users."""
+    for command, *words in (["up", "-d"], ["restart"], ["down"]):
+        said = world.run(command, "-p", "stub", *words, PYTHONWARNINGS="error")
+        assert (said.returncode, "Warning" in said.stderr) == (0, False), said.stderr
+
+
 def test_what_is_printed_is_what_is_run(world: World) -> None:
     record = world.folder / "record.json"
     world.faults(record=str(record))
