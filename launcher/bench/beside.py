@@ -105,6 +105,8 @@ def differences(run: Run, level: Level, point: Point) -> list[str]:
 def _of_server(run: Run, point: Point) -> Iterator[str]:
     if point.engine != run.engine:
         yield f"theirs is {point.engine}"
+    if not point.is_of(run.model):
+        yield f"their checkpoint: {point.checkpoint}"
     if point.edition and point.edition not in run.edition:
         yield f"their boards are {point.edition}"
     if (said := point.release) != run.release:

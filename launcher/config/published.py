@@ -21,7 +21,7 @@ DIVIDED = re.compile(r"dp-attention|\bdp [2-9]")
 
 def beside(plan: Plan) -> str:
     """The figure to show beside a plan, in words, and what of it is another than the plan; "" where
-    nobody published one.
+    no published one is known.
     """
     told = [(list(_apart(plan, one)), one) for one in figures(plan)]
     if not told:
@@ -71,6 +71,8 @@ def _apart(plan: Plan, point: Point) -> Iterator[str]:
     """What is not alike, a short text each."""
     if point.engine != plan.engine:
         yield f"by {point.engine}"
+    if not point.is_of(models.checkpoint(plan.model)):
+        yield f"of {point.checkpoint}"
     if point.edition:
         yield f"boards of {point.edition}"
     said, theirs = dialect(plan.engine).memory.asked(plan), drafts(point.config)

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from launcher.knowledge import gpus, rows
+from launcher.knowledge import gpus, models, rows
 
 FILE = Path(__file__).with_name("bench_points.toml")
 TEXTS = (
@@ -80,6 +80,13 @@ class Point:
     context: int | None = None
     accept_length_simulated: float | None = None
     is_target: bool = True  # false: a host that is known to be slow
+
+    def is_of(self, checkpoint: str) -> bool:
+        """Whether it may be a figure of the checkpoint of that name, as `models.checkpoint` has
+        it: not where the row names another one, as one with fewer experts is.
+        """
+        named = models.is_id(self.checkpoint)
+        return not named or models.checkpoint(self.checkpoint) == checkpoint
 
 
 def drafts(config: str) -> int | None:

@@ -69,7 +69,7 @@ def _of_point(shown: Plan) -> Iterator[str]:
     """The operating point, what others got at it, and what it does not have here."""
     if shown.point:
         told = published.beside(shown)
-        others = f"others got {told}" if told else "nobody published a figure for it here"
+        others = f"others got {told}" if told else "no published figure of it is known here"
         yield f"operating point {shown.point}: {others}"
     yield from (f"left out: {reason}" for reason in shown.left_out)
     yield from (f"measured: {what}" for what in shown.measured[:1])

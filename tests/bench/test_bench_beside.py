@@ -14,6 +14,7 @@ from launcher.bench.point import rows_of, text_of
 from launcher.bench.record import Level, Objective, Run, Times
 from launcher.knowledge import bench_points, gpus
 from launcher.knowledge.bench_points import Point, point
+from launcher.knowledge.models import checkpoint
 from launcher.operate.bench_about import precision_of, version_of
 from launcher.plan.evidence import Known
 
@@ -290,6 +291,16 @@ def test_what_differs_is_said() -> None:
         "8,192 tokens of input, ours 2,000",
     ):
         assert word in told, told
+
+
+def test_another_checkpoint_of_the_model_is_said() -> None:
+    """One with fewer experts is faster by that alone."""
+    one = next(point for point in POINTS if point.model == "GLM-5.1" and point.is_target)
+    same, pruned = run_of(one), replace(run_of(one), model="glm-5.1-478b-nvfp4")
+
+    assert f"their checkpoint: {one.checkpoint}" in differences(pruned, level_of(one), one)
+    told = differences(replace(same, model=checkpoint(one.checkpoint)), level_of(one), one)
+    assert "checkpoint" not in "; ".join(told)
 
 
 def test_the_slow_host_is_at_45_percent_of_the_next_one() -> None:

@@ -144,7 +144,7 @@ def test_the_words_of_a_profile_stand_over_its_point() -> None:
         ("8xb200-glm52", ("flags.model-path=me/GLM-5.2-NVFP4-tuned",), "nobody knows whether"),
         ("8xb200-glm52", ("flags.pp-size=2",), "pipeline stages and drafts"),
         ("2x8xb200", (), "pipeline stages and drafts"),
-        ("4xpro6000-glm53-flash", (), "nobody published a run"),
+        ("4xpro6000-glm53-flash", (), "no published run"),
         ("8xpro6000-vllm", (), "has no layer 78"),
         ("8xb200-glm52-vllm", ("flags.model=zai-org/GLM-5.2-FP8",), "this checkpoint's precision"),
         ("4xb200-glm53flash-vllm", (), "for this model on these GPUs by vLLM"),

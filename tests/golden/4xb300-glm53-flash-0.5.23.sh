@@ -16,7 +16,6 @@ NCCL_IB_DISABLE=1 \
   --speculative-algorithm EAGLE \
   --speculative-num-steps 5 \
   --speculative-eagle-topk 1 \
-  --speculative-adaptive \
   --max-running-requests 64 \
   --speculative-num-draft-tokens 6 \
   --watchdog-timeout 1800 \
