@@ -63,6 +63,15 @@ def matrix(value: str) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, rows))
 
 
+def nvlinks(gpu: int, path: str, gpus: int = 8) -> tuple[tuple[str, ...], ...]:
+    """A host of NVLink's switches, one of whose GPUs reaches the others by another path."""
+    ways = [
+        ["X" if a == b else path if gpu in (a, b) else "NV18" for b in range(gpus)]
+        for a in range(gpus)
+    ]
+    return tuple(map(tuple, ways))
+
+
 def mounts(**changed: Any) -> dict[str, Any]:
     return {**host().system.mounts.get(), **changed}
 
@@ -134,6 +143,9 @@ ONE_THING: list[tuple[str, Severity, Host, str, tuple[str, ...]]] = [
     ("nccl-level-value", WARN, with_variables(
         having(H, driver__topology=tuple(tuple("X" if a == b else "PIX" for b in range(8)) for a in range(8))),
         NCCL_P2P_LEVEL="sys"), "NCCL ignores 'sys'", ()),
+    ("nvlink-links", FAIL, having(H, driver__topology=nvlinks(3, "NV9")), "GPU 3 has 9 of 18 NVLinks", ()),
+    ("nvlink-links", FAIL, with_variables(having(H, driver__topology=nvlinks(3, "SYS")), NCCL_P2P_LEVEL=None),
+     "GPU 3 has none of 18 NVLinks", ()),
     ("nccl-p2p-level", WARN, with_variables(H, NCCL_P2P_LEVEL="PHB"), "cuts 16 of 28 pairs (SYS", ()),
     ("nccl-p2p-level", WARN, with_variables(H, NCCL_P2P_LEVEL=None), "default level PXB cuts 24 of 28", ()),
     ("nccl-p2p-disabled", WARN, with_variables(H, NCCL_P2P_LEVEL=None, NCCL_P2P_DISABLE="1"), "DISABLE=1", ()),
@@ -502,6 +514,20 @@ def test_a_check_that_breaks_is_a_finding() -> None:
 
     assert found.severity is Severity.UNKNOWN
     assert "the check itself failed" in found.evidence
+
+
+BRIDGES = tuple(
+    tuple("X" if a == b else "NV12" if a // 2 == b // 2 < 2 else "SYS" for b in range(8))
+    for a in range(8)
+)
+
+
+@pytest.mark.parametrize("topology", [nvlinks(9, ""), BRIDGES, nvlinks(3, "SYS", 4)])
+def test_links_that_are_alike_or_of_bridges_are_well(topology: tuple[tuple[str, ...], ...]) -> None:
+    """Of four GPUs that reach at most three others nobody can tell a bridge from switches."""
+    [found] = judge(having(H, driver__topology=topology), plan(), only=["nvlink-links"])
+
+    assert found.severity is Severity.OK
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.doctor.checks.judging import Verdict, ok, ranks, sample, warn
+from launcher.doctor.checks.judging import Verdict, fail, ok, ranks, sample, warn
 from launcher.doctor.checks.nccl import effective, on
 from launcher.engines.target import which
 from launcher.host.facts import Host
@@ -10,6 +10,7 @@ from launcher.knowledge import nccl
 from launcher.plan.plan import Plan
 
 GROUP = "peer-to-peer"
+BRIDGED = 3  # GPUs that an NVLink bridge joins one with, at the most
 
 
 def p2p_status(host: Host, plan: Plan) -> Verdict:
@@ -90,6 +91,8 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
     )
     level = asked or ("SYS" if two_amd else nccl.DEFAULT_LEVEL)
     cut = [link for link in links if not nccl.reaches(level, link)]
+    if cut and _lost_links(host):
+        return ok("no level stands in for NVLinks that are down: `nvlink-links`")
     if cut:
         said = (
             f"NCCL_P2P_LEVEL={variables['NCCL_P2P_LEVEL']}"
@@ -104,6 +107,50 @@ def nccl_p2p_level(host: Host, plan: Plan) -> Verdict:
             fix=fix,
         )
     return ok(f"{level} reaches {', '.join(sorted(set(links))) or 'nothing to reach'}")
+
+
+def nvlink_links(host: Host, plan: Plan) -> Verdict:
+    """Each GPU behind NVLink's switches has as many links as the others.
+
+    A GPU whose links went down is the one for which all wait, or through which nothing goes.
+
+    Reported: public reports of hosts with a link that flaps, and of a hang that a reset of the
+    GPUs mended (vllm#40604). Not about bridges, which join some GPUs and not others.
+    """
+    if ranks(host, plan) < 2:
+        return ok("one GPU")
+    if lost := _lost_links(host):
+        told = [f"GPU {gpu} has {few or 'none'}" for gpu, few in lost.items()]
+        most = max(_links(host))
+        fix = (
+            "`nvidia-smi nvlink --status` and `journalctl -k` name them; a reset of all GPUs or a"
+            " reboot brings some back, else the board is its vendor's matter"
+        )
+        return fail(f"{sample(told)} of {most} NVLinks", fix=fix)
+    most = max(_links(host), default=0)
+    return ok(f"{most} each" if most else "no NVLink")
+
+
+def _links(host: Host) -> list[int]:
+    """For each GPU how many NVLinks it has to another one, at the most."""
+    return [max(map(_of_path, row), default=0) for row in host.driver.topology.get()]
+
+
+def _of_path(path: str) -> int:
+    """The NVLinks of a path as `nvidia-smi topo -m` writes it: NV18."""
+    return int(path[2:]) if path.startswith("NV") and path[2:].isdecimal() else 0
+
+
+def _lost_links(host: Host) -> dict[int, int]:
+    """The GPUs behind NVLink's switches that have fewer links than the others, and how many.
+
+    Switches join each GPU with all: a bridge reaches three others at the most.
+    """
+    links = _links(host)
+    reached = [sum(map(bool, map(_of_path, row))) for row in host.driver.topology.get()]
+    if max(reached, default=0) <= BRIDGED:
+        return {}
+    return {gpu: few for gpu, few in enumerate(links) if few < max(links)}
 
 
 def nccl_turin(host: Host, plan: Plan) -> Verdict:
