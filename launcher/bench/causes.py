@@ -15,9 +15,8 @@ from launcher.plan.findings import Finding, Severity
 BUSY = 90  # percent of the time with a kernel at work
 IDLE_WATTS = 0.4  # of the limit: kernels that wait use a GPU fully, and little power
 OFTEN = 0.5  # of the samples
-REFUSED = (
-    1.1  # tokens a step of speculation, of which one is certain: its drafts cost and give none
-)
+UNSTEADY = 0.25  # of the slowest round, that the fastest one is beyond it
+REFUSED = 0.1  # of the drafts are taken: they cost more than they give (vllm#55605: 29 to 41 %)
 # What of doctor's findings costs speed.
 GROUPS = ("GPU health", "IOMMU and ACS", "PCIe", "peer-to-peer", "known issues")
 OTHERS = "cpu-governor cpu-count numa-balancing huge-pages swap virtual-machine".split()
@@ -100,17 +99,31 @@ def lines(before: Sequence[str], after: Sequence[str]) -> Lines:
     return Lines(before, [line for line in after if line not in known])
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """What the plan lets a server do: requests at once, tokens that are drafted a step; None where
+    it does not say.
+    """
+
+    at_once: int | None = None
+    drafts: int | None = None
+    option: str = ""  # that says how many at once
+
+
 def causes(
     told: Sequence[Signs],
     levels: Sequence[Level],
     findings: Sequence[Finding],
     log: Lines,
     slow: Sequence[Slow],
+    allowed: Allowed = Allowed(),
 ) -> tuple[str, ...]:
     """Why it may be slow, what was measured first; () where nothing was seen."""
     return (
+        *_unsteady(levels),
+        *_waiting(levels, allowed),
         *_grouped(_of_signs(told)),
-        *_of_drafts(levels),
+        *_of_drafts(levels, allowed),
         *_of_log(log, slow),
         *(
             f"{found.id}: {found.evidence}" + (f"; fix: {found.fix}" if found.fix else "")
@@ -158,12 +171,34 @@ def _named(indices: Sequence[int]) -> str:
     return ", ".join(map(str, indices))
 
 
-def _of_drafts(levels: Sequence[Level]) -> Iterator[str]:
+def _unsteady(levels: Sequence[Level]) -> Iterator[str]:
+    for one in levels:
+        apart = one.fastest / one.slowest - 1 if one.slowest > 0 else 0.0
+        if apart > UNSTEADY:
+            yield (
+                f"at {one.concurrency} at once its rounds are {apart:.0%} apart: something else was"
+                " at work, or it still warmed up; measure again"
+            )
+
+
+def _waiting(levels: Sequence[Level], allowed: Allowed) -> Iterator[str]:
+    """What waits at the door is in the time to the first token, and in no other figure."""
+    most = allowed.at_once
+    if most is not None and (
+        beyond := [one.concurrency for one in levels if one.concurrency > most]
+    ):
+        at = ", ".join(map(str, beyond))
+        yield f"at {at} at once {most} run, the others wait: --{allowed.option} {most}"
+
+
+def _of_drafts(levels: Sequence[Level], allowed: Allowed) -> Iterator[str]:
     """Of a server that does not speculate nothing is known, and nothing is said."""
-    refused = [one for one in levels if one.accept_length and one.accept_length <= REFUSED]
+    most = 1 + REFUSED * (allowed.drafts or 1)
+    refused = [one for one in levels if one.accept_length and one.accept_length <= most]
     if refused:
         told = ", ".join(f"{one.accept_length:.2f} at {one.concurrency}" for one in refused)
-        yield f"its drafts are refused: tokens a step, by requests at once: {told}; 1 is without"
+        of = f" of at most {1 + allowed.drafts}" if allowed.drafts else ""
+        yield f"its drafts are refused: tokens a step{of}, by requests at once: {told}; 1: without"
 
 
 def _of_log(log: Lines, slow: Sequence[Slow]) -> Iterator[str]:

@@ -40,6 +40,8 @@ def beside(plan: Plan) -> str:
 def figures(plan: Plan) -> Iterator[Point]:
     """What is published for a plan's model, precision and GPUs at the load of its point."""
     low, high = LOADS.get(plan.point, (0, 0))
+    if most := dialect(plan.engine).memory.at_once(plan):
+        low = min(low, most)  # a small host has its point at a smaller load
     precision = "nvfp4" if "nvfp4" in plan.traits else "fp8" if "fp8" in plan.traits else ""
     for one in bench_points.table().rows:
         alike = (one.precision, one.gpu, one.gpus) == (precision, plan.gpu, plan.gpus)
@@ -83,6 +85,9 @@ def _apart(plan: Plan, point: Point) -> Iterator[str]:
     for name, value in _named(point.config):
         if (ours := plan.flag(name)) and ours != value:
             yield f"{name} {value}, not {ours}"
+    most = dialect(plan.engine).memory.at_once(plan)
+    if most is not None and _load(point) > most:
+        yield f"this plan runs {counting.of(most, 'request')} at once"
     if (said.groups > 1) != bool(DIVIDED.search(point.config)):
         yield "with attention DP" if said.groups == 1 else "without attention DP"
     if point.context == 0:

@@ -142,6 +142,11 @@ class Memory:
     slots_for: Callable[[int], int]  # states that let so many requests run
     cuts: bool  # requests that are longer than the pool are cut to it; otherwise it does not start
 
+    def at_once(self, plan: Plan) -> int | None:
+        """Requests that run at once by its plan, of all copies; None where the engine decides."""
+        told = plan.flag(self.knobs.requests) or ""
+        return int(told) * self.asked(plan).copies if told.isdecimal() else None
+
 
 @dataclass(frozen=True)
 class Budget:

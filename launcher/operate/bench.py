@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from launcher.bench.beside import beside, whose
-from launcher.bench.causes import Signs, causes, lines, signs, watts
+from launcher.bench.causes import Allowed, Lines, Signs, causes, lines, signs, watts
 from launcher.bench.figures import level_of, round_of
 from launcher.bench.judge import wrong
 from launcher.bench.record import Level, Line, Round, Run, Verdict
+from launcher.engines.engine import dialect
 from launcher.engines.figures import Figures, since
 from launcher.engines.generator import Wanted
 from launcher.engines.http import ForeignError, countdown
@@ -33,6 +34,7 @@ from launcher.operate.bench_subject import (
     in_words,
 )
 from launcher.operate.bench_watch import Watch
+from launcher.plan.findings import Finding
 
 ROUNDS = 4  # at each concurrency: two records of four can be told apart
 PAIRS = 6  # of a comparison of two that are up
@@ -83,7 +85,7 @@ def bench(it: Subject, tell: Tell) -> Verdict:
         ended=ended,
         beside=told,
         remark="" if told else _remark(made, levels),
-        causes=_causes(it, levels, before) if it.plan.gpus else (),
+        causes=_causes(it, levels, before),
     )
     tell(verdict)
     return verdict
@@ -207,11 +209,18 @@ def _causes(it: Subject, levels: Sequence[Level], before: Sequence[str]) -> tupl
     """What makes it slow, by what was seen, what doctor finds, and what its log tells; `before`:
     what that said before it was measured.
     """
+    memory = dialect(it.plan.engine).memory
+    depth = memory.asked(it.plan).depth or None
+    allowed = Allowed(memory.at_once(it.plan), depth, memory.knobs.requests)
+    findings = _findings(it) if it.plan.gpus else []
+    log = lines(before, _log(it)) if it.plan.gpus else Lines()
+    return causes(signs_of(it), levels, findings, log, it.generator.slow, allowed)
+
+
+def _findings(it: Subject) -> list[Finding]:
     from launcher.doctor.checks import judge
     from launcher.doctor.run import TAKEN_BY_OURS
     from launcher.host.observe import observe
 
     host = observe(it.plan, it.environ, it.driver, Engine())
-    findings = judge(host, it.plan, skip=TAKEN_BY_OURS)
-    log = lines(before, _log(it))
-    return causes(signs_of(it), levels, findings, log, it.generator.slow)
+    return judge(host, it.plan, skip=TAKEN_BY_OURS)

@@ -34,7 +34,7 @@ def described(it: Subject) -> Run:
         engine=plan.engine,
         release=plan.release,
         generator=it.generator.name,
-        model=models.checkpoint(plan.model),
+        model=_named(plan),
         version=version_of(plan.model),
         precision=precision_of(plan.model),
         gpu=product.id if product else None,
@@ -49,6 +49,12 @@ def described(it: Subject) -> Run:
         plan=_digest([plan.engine, plan.release, options, plan.env]),
         notes=tuple(it.notes),
     )
+
+
+def _named(plan: Plan) -> str:
+    """A checkpoint's own name; of a folder that tells no model, what clients call it."""
+    name = models.checkpoint(plan.model)
+    return name if version_of(plan.model) or models.is_id(plan.model) else plan.model_name or name
 
 
 def version_of(model: str) -> str | None:

@@ -5,9 +5,9 @@ round.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
+from launcher import printable
 from launcher.bench.compare import Compared, compared
 from launcher.bench.record import Round
 from launcher.errors import Exit, UserError
@@ -28,6 +28,7 @@ ALIKE = (
     "tokens",
     "objective",
 )
+UNSET = "not set"
 SLOWEST, FASTEST = 1e-6, 1e9  # tokens a second of any server
 MOST_ROUNDS = 500
 
@@ -68,17 +69,26 @@ def _speeds(record: Record, path: Path, at: int) -> list[float]:
 
 def differences(a: Path, b: Path) -> tuple[str, ...]:
     """What is not alike in two records, beside their figures, in words."""
-    runs = [asdict(record(path).run) for path in (a, b)]
-    first, second = ({name: _worth(run[name]) for name in ALIKE} for run in runs)
-    return tuple(
-        f"{name.replace('_', ' ')}: {first[name]} in A, {second[name]} in B"
-        for name in ALIKE
-        if first[name] != second[name]
-    )
+    first, second = (record(path).run for path in (a, b))
+    told = [(name.replace("_", " "), getattr(first, name), getattr(second, name)) for name in ALIKE]
+    told += [
+        (f"--{name}", first.options.get(name, UNSET), second.options.get(name, UNSET))
+        for name in sorted({*first.options, *second.options})
+    ]
+    found = [
+        f"{name}: {_worth(one)} in A, {_worth(other)} in B"
+        for name, one, other in told
+        if one != other
+    ]
+    if first.options == second.options and first.plan != second.plan and not found:
+        found.append("variables, or options that name a place: a record does not have them")
+    return tuple(found)
 
 
 def _worth(told: object) -> str:
-    return "unknown" if told is None else str(told)[:60]
+    if told == "":
+        return "set"
+    return "unknown" if told is None else printable.line(str(told))[:60]
 
 
 def _trusted(path: Path) -> Record:

@@ -66,12 +66,11 @@ def _explain(shown: Plan) -> None:
 
 
 def _of_point(shown: Plan) -> Iterator[str]:
-    """The operating point, what others got at it, and what it does not have here."""
+    """The operating point and what others got at it; what it lacks here stands in the notes."""
     if shown.point:
         told = published.beside(shown)
         others = f"others got {told}" if told else "no published figure of it is known here"
         yield f"operating point {shown.point}: {others}"
-    yield from (f"left out: {reason}" for reason in shown.left_out)
     yield from (f"measured: {what}" for what in shown.measured[:1])
 
 

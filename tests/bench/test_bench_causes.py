@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from launcher.bench.causes import Lines, causes, lines, signs, watts
+from launcher.bench.causes import Allowed, Lines, causes, lines, signs, watts
 from launcher.bench.record import Level, Times
 from launcher.engines.engine import generator
 from launcher.host.facts import Driver, Gpu, known
@@ -204,32 +204,33 @@ def test_what_was_so_once_is_no_cause(engine: str, line: str) -> None:
     assert of_log(engine, [], [line]) == ""
 
 
-def level(concurrency: int, accept_length: float | None) -> Level:
-    nobody = Times(None, None, None)
+def level(concurrency: int, **figures: Any) -> Level:
+    times = Times(1.0, 2.0, 3.0)
+    told = {"slowest": 99.0, "fastest": 101.0, "accept_length": None} | figures
     return Level(
         concurrency=concurrency,
-        rounds=4,
-        requests=8,
-        input_tokens=2048,
-        output_tokens=512,
-        output_tok_s=100,
-        slowest=99,
-        fastest=101,
-        ttft_ms=nobody,
-        tpot_ms=nobody,
-        goodput_req_s=1,
-        good=8,
-        accept_length=accept_length,
+        rounds=3,
+        requests=9,
+        input_tokens=9,
+        output_tokens=9,
+        output_tok_s=100.0,
+        ttft_ms=times,
+        tpot_ms=times,
+        goodput_req_s=1.0,
+        good=9,
         cache_hits=None,
         joules_per_token=None,
+        **told,
     )
 
 
 def test_drafts_that_are_refused_are_a_cause_and_no_drafts_are_none() -> None:
-    levels = [level(count, length) for count, length in ((1, 1.02), (8, 2.6), (16, None))]
+    levels = [
+        level(count, accept_length=length) for count, length in ((1, 1.02), (8, 2.6), (16, None))
+    ]
 
     assert causes((), levels, [], Lines(), ()) == (
-        "its drafts are refused: tokens a step, by requests at once: 1.02 at 1; 1 is without",
+        "its drafts are refused: tokens a step, by requests at once: 1.02 at 1; 1: without",
     )
     assert causes((), levels[1:], [], Lines(), ()) == ()
 
@@ -240,3 +241,30 @@ def test_groups_of_findings_are_those_that_there_are() -> None:
 
     assert {*GROUPS} <= {check.group for check in every_check()}
     assert {*OTHERS} <= {check.id for check in every_check()}
+
+
+def told_of(*levels: Level, **allowed: Any) -> tuple[str, ...]:
+    return causes((), levels, [], Lines(), [], Allowed(option="max-running-requests", **allowed))
+
+
+def test_requests_that_wait_at_the_door_are_told() -> None:
+    [told] = told_of(level(2), level(8), level(16), at_once=4)
+
+    assert told == "at 8, 16 at once 4 run, the others wait: --max-running-requests 4"
+    assert told_of(level(4), at_once=4) == told_of(level(64)) == ()
+
+
+def test_drafts_are_refused_by_their_share_of_those_that_are_made() -> None:
+    """vllm#55605: of five drafts 8.85 % were taken, 1.44 tokens a step, and it was slower."""
+    deep, shallow = level(1, accept_length=1.44), level(1, accept_length=1.44)
+
+    assert "tokens a step of at most 6" in told_of(deep, drafts=5)[0]
+    assert told_of(shallow, drafts=1) == told_of(deep) == ()
+    assert "are refused" in told_of(level(1, accept_length=1.05))[0]
+
+
+def test_rounds_that_are_far_apart_are_told() -> None:
+    [told] = told_of(level(1, slowest=57.0, fastest=146.0))
+
+    assert told.startswith("at 1 at once its rounds are 156% apart")
+    assert told_of(level(1, slowest=95.0, fastest=105.0)) == ()

@@ -294,6 +294,27 @@ def test_hosts_and_users_are_not_in_a_record(tmp_path: Path) -> None:
 COMPARABLE: list[Line] = [RUN, *rounds(1, [39.5, 39.6, 39.7, 39.6]), level(1, 39.6), VERDICT]
 
 
+def test_options_that_differ_are_named_and_a_plan_that_does_in_what_no_record_has(
+    tmp_path: Path,
+) -> None:
+    """They are what one compares for."""
+
+    def told(*runs: Run) -> tuple[str, ...]:
+        paths = [
+            kept(tmp_path / f"{at}.jsonl", [run, *COMPARABLE[1:]]) for at, run in enumerate(runs)
+        ]
+        return bench_compare.differences(*paths)
+
+    few = replace(RUN, options=RUN.options | {"max-running-requests": "2", "x": ""}, plan="other")
+    assert told(RUN, few) == (
+        "--max-running-requests: not set in A, 2 in B",
+        "--x: not set in A, set in B",
+    )
+    [unseen] = told(RUN, replace(RUN, plan="other"))
+    assert unseen.startswith("variables, or options that name a place")
+    assert told(RUN, RUN) == ()
+
+
 def test_what_differs_between_two_records_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
