@@ -155,6 +155,7 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
     and nobody said `anyway`.
     """
     up = f"`glm5-serve up --profile {instance.name}`"
+    control.require_started(instance, "bench")
     seen = control.status(instance)
     if seen.state != "ready":
         raise UserError(f"{instance.name} is not ready: {seen.state}", fix=up, status=Exit.NO)

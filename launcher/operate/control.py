@@ -148,8 +148,9 @@ def candidates(home: Path) -> list[StateDir]:
 def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now; what looks like a secret is left out."""
     seen = instance.look()
-    if seen.reason == NEVER and (theirs := _of_the_host(instance)):
-        return replace(seen, state="unknown", reason=theirs)
+    if seen.reason == NEVER and (theirs := of_the_host(instance)):
+        shown = f"`sudo glm5-serve status --profile {instance.name}` shows it"
+        return replace(seen, state="unknown", reason=f"{theirs}: {shown}")
     if not instance.is_held() and has_launcher(instance):
         reason = (
             f"its state folder {_lost(instance.folder)}; its launcher (pid"
@@ -186,7 +187,7 @@ def is_to_stop(instance: StateDir) -> bool:
     return has_launcher(instance) or bool(leftovers.find(instance.status.session()))
 
 
-def _of_the_host(instance: StateDir) -> str | None:
+def of_the_host(instance: StateDir) -> str | None:
     """What a user is told who has none of that name, where the host's units have one: whose it is;
     None where there is no such.
     """
@@ -198,10 +199,17 @@ def _of_the_host(instance: StateDir) -> str | None:
         owner = user(theirs.lstat().st_uid)
     except OSError:
         return None
-    return (
-        f"not started by this user; {theirs} is owned by {owner}:"
-        f" `sudo glm5-serve status --profile {instance.name}` shows it"
-    )
+    return f"not started by this user; {theirs} is owned by {owner}"
+
+
+def require_started(instance: StateDir, command: str) -> None:
+    """Raise UserError for one that this user never started, and that the host's units have: he is
+    told whose it is, and not to start another one beside it.
+    """
+    if not instance.folder.exists() and (theirs := of_the_host(instance)):
+        name = instance.name
+        fix = f"`sudo glm5-serve {command} --profile {name}`"
+        raise UserError(f"{name}: {theirs}", fix=fix, status=Exit.NO)
 
 
 def has_launcher(instance: StateDir) -> bool:

@@ -74,6 +74,7 @@ def _require_startable(instance: StateDir, *, named: bool) -> None:
     """Raise UserError where what is not up is not to be started by a restart: what nobody named
     was stopped, and stays so.
     """
+    control.require_started(instance, "restart")
     last, name = instances.plan_of(instance), instance.name
     if last and last.name != name:  # of a state folder that somebody put together
         what = f"{instance.plan} is the plan of {last.name}, not of {name}"

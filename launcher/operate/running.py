@@ -44,6 +44,7 @@ def smoke(instance: StateDir) -> Result:
 
     Raises UserError when it is not up, or its profile asks none.
     """
+    control.require_started(instance, "smoke")
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"
         raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)

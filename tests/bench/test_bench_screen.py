@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -300,10 +301,9 @@ def test_options_that_differ_are_named_and_a_plan_that_does_in_what_no_record_ha
     """They are what one compares for."""
 
     def told(*runs: Run) -> tuple[str, ...]:
-        paths = [
-            kept(tmp_path / f"{at}.jsonl", [run, *COMPARABLE[1:]]) for at, run in enumerate(runs)
-        ]
-        return bench_compare.differences(*paths)
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        a, b = (kept(folder / str(at), [run, *COMPARABLE[1:]]) for at, run in enumerate(runs))
+        return bench_compare.differences(a, b)
 
     few = replace(RUN, options=RUN.options | {"max-running-requests": "2", "x": ""}, plan="other")
     assert told(RUN, few) == (

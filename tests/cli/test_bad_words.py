@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import World
 
 from launcher import address
+from launcher.bench.record import Objective
 from launcher.cli import variables
 from launcher.errors import in_words, with_file
-from launcher.operate import control
+from launcher.operate import bench_subject, control, restart, running
 from launcher.statedir import home
 from launcher.statedir.folder import StateDir
 
@@ -131,5 +133,17 @@ def test_an_instance_of_the_host_is_not_called_never_started(
 
     assert seen.state == "unknown"
     assert "sudo glm5-serve status --profile glm5" in seen.reason
-    assert control.status(StateDir(tmp_path / "mine", "other")).state == "stopped"
-    assert control.status(StateDir(tmp_path / "system", "glm5")).state == "stopped"
+    others = StateDir(tmp_path / "mine", "other"), StateDir(tmp_path / "system", "glm5")
+    assert [control.status(one).state for one in others] == ["stopped", "stopped"]
+
+    asked: list[Callable[[StateDir], object]] = [
+        running.smoke,
+        lambda one: bench_subject.subject(
+            one, bench_subject.Wish("latency", (), 1, Objective(1, 1), False), os.environ
+        ),
+        lambda one: restart._require_startable(one, named=True),
+    ]
+    for ask, command in zip(asked, ("smoke", "bench", "restart"), strict=True):
+        with pytest.raises(UserError, match="glm5 is owned by") as refused:
+            ask(StateDir(tmp_path / "mine", "glm5"))
+        assert refused.value.fix == f"`sudo glm5-serve {command} --profile glm5`"
