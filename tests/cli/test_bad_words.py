@@ -14,7 +14,7 @@ from conftest import World
 from launcher import address
 from launcher.bench.record import Objective
 from launcher.cli import variables
-from launcher.errors import in_words, with_file
+from launcher.errors import UserError, in_words, with_file
 from launcher.operate import bench_subject, control, restart, running
 from launcher.statedir import home
 from launcher.statedir.folder import StateDir
