@@ -402,4 +402,6 @@ def _refusal(plan: Plan, failed: Sequence[Finding], *, is_restart: bool) -> User
         fix += [f"fix them (`glm5-serve doctor -p {plan.name}`), or let them fail: {allow}"]
     for id in {found.id for found in required} & {*plan.allowed}:
         fix += [f"nothing allowed lets {id} fail" if is_restart else f"no --allow lets {id} fail"]
-    return UserError(f"{'; '.join(what)}; nothing was started", fix="\n       ".join(fix))
+    return UserError(
+        f"{'; '.join(what)}; nothing was started", fix="\n       ".join(dict.fromkeys(fix))
+    )

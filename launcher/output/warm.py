@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from launcher import counting, folding
+from launcher.doctor.checks.judging import made_by_demo
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.operate.warm import Kernels, Warmed
@@ -42,7 +43,8 @@ def _lines(done: Warmed) -> Iterator[str]:
     said = reading_ahead(asdict(done.told)) if done.told.is_news else "too small to wait for"
     yield f"  checkpoint  {said}"
     if not (done.is_done or done.told.total):
-        yield f"  fix         `glm5-serve model {plan.model}` tells what is there, `fetch` loads it"
+        fix = f"`glm5-serve model {plan.model}` tells what is there, `fetch` loads it"
+        yield f"  fix         {made_by_demo(plan.model, plan) or fix}"
     if plan.gpus:
         yield from _of_kernels(done.kernels)
 

@@ -48,6 +48,17 @@ def test_there_is_a_recipe_for_each_engine(name: str, tmp_path: Path) -> None:
     assert str(recipe.gb) in next(announced(recipe))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_who_has_not_prepared_it_is_told_how(name: str, world: World) -> None:
+    recipe = recipes({"XDG_CACHE_HOME": str(world.folder)})[name]
+    nothing = {"XDG_CACHE_HOME": str(world.folder)}
+    up = world.run("up", recipe.profile, **nothing)
+    warm = world.run("warm", recipe.profile, **nothing)
+
+    way = f"`glm5-serve demo --prepare --engine {name}` makes it"
+    assert (up.returncode, up.stderr.count(way), warm.stdout.count(way)) == (78, 1, 1)
+
+
 def test_cuda_is_told_of_where_it_comes_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

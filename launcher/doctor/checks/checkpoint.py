@@ -6,7 +6,7 @@ from launcher import counting
 from launcher.capacity import estimate
 from launcher.capacity import memory as capacity
 from launcher.capacity.memory import Weights
-from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
+from launcher.doctor.checks.judging import Verdict, fail, gib, made_by_demo, ok, sample, warn
 from launcher.engines import traits
 from launcher.engines.engine import dialect
 from launcher.engines.memory import Budget
@@ -39,7 +39,8 @@ def model_folder(host: Host, plan: Plan) -> Verdict:
     if seen.is_unseen:
         seen.get()
     option = dialect(plan.engine).option_of("model_path")
-    return fail(str(seen.unknown), fix=f"set flags.{option} to the folder that has config.json")
+    fix = f"set flags.{option} to the folder that has config.json"
+    return fail(str(seen.unknown), fix=made_by_demo(plan.model, plan) or fix)
 
 
 def model_config(host: Host, plan: Plan) -> Verdict:

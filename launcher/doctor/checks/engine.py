@@ -8,6 +8,7 @@ from launcher.doctor.checks.judging import (
     Verdict,
     fail,
     is_for_blackwell,
+    made_by_demo,
     ok,
     sample,
     version,
@@ -56,7 +57,7 @@ def engine_python(host: Host, plan: Plan) -> Verdict:
     """
     seen = host.engine.python
     if not seen.known and not seen.is_unseen:
-        fix = (
+        fix = made_by_demo(plan.python, plan) or (
             "set engine.python in the profile to the python of the environment that has"
             f" {dialect(plan.engine).name}"
         )

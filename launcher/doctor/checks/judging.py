@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -184,3 +185,9 @@ def version(text: str) -> tuple[int, ...]:
         if digits != part:  # 14rc1
             break
     return tuple(parts)
+
+
+def made_by_demo(path: str, plan: Plan) -> str:
+    """The remedy for what `demo` makes, and has not made here; "" for any other place."""
+    is_its = re.search(r"/cpu-demo[^/]*/(?:engine/bin/python|model)$", path)
+    return f"`glm5-serve demo --prepare --engine {plan.engine}` makes it" if is_its else ""
