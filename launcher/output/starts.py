@@ -35,7 +35,7 @@ MOST = 140
 HEAD = 47  # columns of when a start began, its run, its result and its seconds
 LEAST = 10  # columns of a picture
 NAMES = max(map(len, PHASES.values()))
-LEAST_READ = 1 << 20  # bytes that are worth a word
+LEAST_READ = 100 << 20  # bytes that are worth a word
 LEAST_SECONDS = 1.0
 
 
@@ -57,6 +57,12 @@ def waited_for(phase: str, waited: Waited, took: float, gpus: int) -> str:
         if seconds >= LEAST_SECONDS:
             told.append(f"{what}: {seconds:.0f} s")
     return ", ".join(told)
+
+
+def meanwhile(start: StartRecord) -> str:
+    """What the processes of a whole start waited for, in words; "" for nothing that took time."""
+    whole = sum(start.waits.values(), Waited())
+    return waited_for("", whole, sum(start.seconds.values()), start.gpus)
 
 
 def base(usual: Usual) -> str:
@@ -160,12 +166,22 @@ def _result(start: PastStart) -> tuple[Part, Part]:
 
 def _drawn(seconds: Mapping[str, float], longest: float, room: int) -> list[Part]:
     """Each phase by its letter, as often as it is long."""
-    ends = [round(room * end / longest) for end in accumulate(seconds.values())]
+    counts = _parts([*seconds.values()], room / longest)
     return [
-        (LETTERS[phase][0] * (end - began), LETTERS[phase][1])
-        for phase, began, end in zip(seconds, [0, *ends], ends, strict=False)
+        (LETTERS[phase][0] * count, LETTERS[phase][1])
+        for phase, count in zip(seconds, counts, strict=True)
         if phase in LETTERS
     ]
+
+
+def _parts(seconds: Sequence[float], scale: float) -> list[int]:
+    """Columns for times, as many as for their sum: none has fewer than a shorter one."""
+    exact = [scale * took for took in seconds]
+    counts = [int(one) for one in exact]
+    by_rest = sorted(range(len(exact)), key=lambda at: exact[at] - counts[at], reverse=True)
+    for at in by_rest[: round(sum(exact)) - sum(counts)]:
+        counts[at] += 1
+    return counts
 
 
 def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
@@ -179,11 +195,12 @@ def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
     title = f"the last that became ready, run {last.run} of {local(last.time)}{beside}"
     made: list[Line] = [(), ((title, "dim"),)]
     # beside it: name, seconds, what is usual, and what they did where that has room
-    room, began = max(LEAST, min(40, width - 62)) if width > HEAD else 0, 0.0
-    for phase, took in last.seconds.items():
-        first, end = (round(room * at / (last.total or 1.0)) for at in (began, began + took))
-        began += took
-        picture = " " * first + (signs.full * (end - first)).ljust(room - first)
+    room = max(LEAST, min(40, width - 62)) if width > HEAD else 0
+    counts = _parts([*last.seconds.values()], room / (last.total or 1.0))
+    for (phase, took), first, count in zip(
+        last.seconds.items(), accumulate([0, *counts[:-1]]), counts, strict=True
+    ):
+        picture = (" " * first + signs.full * count).ljust(room)
         usually = (
             f"{before.seconds[phase]:8.1f} s" if before and phase in before.seconds else " " * 10
         )

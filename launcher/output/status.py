@@ -159,7 +159,8 @@ def _start(seen: StateRecord) -> str:
     if seen.state == "starting":
         return starts.head(start, _elapsed(seen))
     phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start.seconds))
-    return f"{sum(start.seconds.values()):.1f} s: {phases}"
+    waited = f"; {told}" if (told := starts.meanwhile(start)) else ""
+    return f"{sum(start.seconds.values()):.1f} s: {phases}{waited}"
 
 
 def _roles(pids: Pids) -> list[tuple[str, object]]:

@@ -42,6 +42,7 @@ from launcher.statedir.times import now_text
 
 Show = Callable[[Event], None]
 PROGRESS_EVERY = 1.0  # seconds between two words about the same phase
+WAITS_EVERY = 5.0  # seconds between two of what the processes of a start wait for
 STUCK = 10.0  # seconds without an answer of the state folder's disk that are worth a word
 
 
@@ -98,13 +99,19 @@ class Recorder:
         self._was: tuple[str, float] | None = None
         self._since = now_text()
         self._ready_seconds: dict[str, float] = {}
-        self._progress_at = self._read_at = 0.0
+        self._progress_at = self._read_at = self._waits_at = 0.0
         self._complaints: set[str] = set()
         self._dropped = 0
 
     def record(self, picture: Snapshot) -> None:
         """Write how it is; nothing happened."""
         self.writer.put(partial(self._write_state, self._record(picture)), "state")
+
+    def waits(self, picture: Snapshot) -> None:
+        """Write what the processes of a start wait for, as often as somebody may look."""
+        if picture.now - self._waits_at >= WAITS_EVERY:
+            self._waits_at = picture.now
+            self.record(picture)
 
     def state(self, picture: Snapshot, *, moved: bool) -> None:
         """Tell a state: a new one (`moved`), or the same with another reason."""

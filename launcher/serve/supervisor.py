@@ -166,7 +166,9 @@ class Supervisor:
         for event in run.look(now):
             self.feed(event)
             run.watch(self.loop, self.feed)
-        self.service.start = replace(self.service.start, waits=run.start.waits)
+        if run.start.waits != self.service.start.waits:
+            self.service.start = replace(self.service.start, waits=run.start.waits)
+            self.recorder.waits(self.service.picture())
 
     def patience(self) -> float:
         """Seconds until something is due; an hour at most, for select(2) takes no more than 24
