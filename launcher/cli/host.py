@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     type=click.Choice(["nccl", "gloo"]),
-    default="nccl",
-    help="For --deep; gloo needs no GPU.",
+    help="For --deep; gloo needs no GPU, and is what a profile without GPUs is tried with.",
 )
 @click.option(
     "--deadline",

@@ -18,6 +18,7 @@ from launcher.plan.findings import Finding, Severity
 from launcher.plan.plan import Plan
 
 # As fabric_rank.py has them, which runs in the engine's interpreter and cannot share them.
+UNTOLD = "what is healthy there is not known"
 MARK = "@deep "
 COPY = 64 << 20  # bytes
 SIZES = (8, 64, 512, 4096, 32768, 262144, 2097152, 16777216, 67108864)  # bytes
@@ -218,7 +219,7 @@ def _copy_speed(copies: dict[str, Step], backend: str, healthy: Healthy | None) 
     median = statistics.median(speeds.values())
     text = f"{speeds[slow]:.1f} GB/s ({slow}) to {max(speeds.values()):.1f}, median {median:.1f}"
     if healthy is None:
-        return Severity.OK, text
+        return Severity.UNKNOWN, f"{text}; {UNTOLD}"
     is_slow = speeds[slow] < healthy.copy / 2
     return Severity.WARN if is_slow else Severity.OK, f"{text}; {healthy.told}"
 
@@ -238,7 +239,7 @@ def _reduce_speed(
     if backend == "nccl" and ranks == 8 and healthy:
         is_slow = busbw < healthy.busbw / 2
         return Severity.WARN if is_slow else Severity.OK, f"{text}; {healthy.told}"
-    return Severity.OK, text
+    return Severity.UNKNOWN, f"{text}; {UNTOLD}"
 
 
 def _paths(proof: Proof, trouble: tuple[str, str] | None, plan: Plan) -> Said:

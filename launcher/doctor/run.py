@@ -181,7 +181,7 @@ class DoctorOptions:
     facts: tuple[Path, ...]  # of a host each
     sysroot: Path | None
     deep: bool
-    backend: str
+    backend: str | None  # None: by the profile
     deadline: float
     only: tuple[str, ...]
     skip: tuple[str, ...]
@@ -321,7 +321,7 @@ def _deep(
         ranks,
         seen.host,
         environ,
-        backend=words.backend,
+        backend=words.backend or ("nccl" if seen.plan.gpus else "gloo"),
         deadline=words.deadline,
         tell=tell,
     )

@@ -68,7 +68,8 @@ def engine() -> Path:
     return ENGINE / "engine/bin/python"
 
 
-UNMEASURED = ("deep-copy-speed", "deep-all-reduce-paths")  # over gloo, which goes through the host
+# Over gloo, which goes through the host: not measured, or with nothing to be held against.
+UNMEASURED = ("deep-copy-speed", "deep-all-reduce-paths", "deep-all-reduce-speed")
 
 
 @pytest.mark.engine
@@ -80,8 +81,9 @@ def test_four_sound_ranks_prove_every_step(engine: Path) -> None:
         "deep-copy": OK,
         "deep-init": OK,
         "deep-all-reduce": OK,
-        "deep-all-reduce-speed": OK,
     }
+    assert {found[id].severity for id in UNMEASURED} == {Severity.UNKNOWN}
+    assert found["deep-all-reduce-speed"].evidence.endswith("what is healthy there is not known")
     assert found["deep-copy"].evidence == "12 pairs, data unchanged"
     assert told[0] == "deep     init"
     assert "deep     all-reduce 67108864" in told
