@@ -210,6 +210,8 @@ def garbage(text: str) -> str | None:
     )
     if odd:
         return "control characters"
+    if found := re.search(r"<[|\uff5c]\w[\w\u2581-]{1,40}[|\uff5c]>", text):
+        return f"control tokens of its template in the text, {found[0]}"
     words = text.split()
     if len(words) >= 8 and len(set(words)) <= max(1, len(words) // 8):
         return "the same words again and again"

@@ -205,10 +205,18 @@ def test_a_question_that_is_no_pattern_is_refused(world: World) -> None:
         "巴黎",
         "ha ha ha",
         "1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
+        "a |> f <| b, x < |y| > z, <|>",
     ],
 )
 def test_text_is_no_garbage(text: str) -> None:
     assert garbage(text) is None
+
+
+@pytest.mark.parametrize(
+    "token", ["<\uff5cbegin\u2581of\u2581sentence\uff5c>", "<|endoftext|>", "<|user|>"]
+)
+def test_control_tokens_in_an_answer_are_garbage(token: str) -> None:
+    assert token in (garbage(f"The capital of France is Paris.{token}It lies on the Seine") or "")
 
 
 def test_every_event_keeps_to_the_schema(world: World) -> None:
