@@ -115,7 +115,7 @@ def nvlink_links(host: Host, plan: Plan) -> Verdict:
     A GPU whose links went down is the one for which all wait, or through which nothing goes.
 
     Reported: public reports of hosts with a link that flaps, and of a hang that a reset of the
-    GPUs mended (vllm#40604). Not about bridges, which join some GPUs and not others.
+    GPUs ended (vllm#40604). Not about bridges, which join some GPUs and not others.
     """
     if ranks(host, plan) < 2:
         return ok("one GPU")
