@@ -302,6 +302,12 @@ def test_a_folder_in_place_of_a_profile_is_refused(home: Home) -> None:
     assert "is a folder" in home.refusal("p").what
 
 
+def test_a_link_to_itself_in_place_of_a_profile_is_refused(home: Home) -> None:
+    (home.profiles / "p.toml").symlink_to("p.toml")
+
+    assert "Too many levels of symbolic links" in home.refusal("p").what
+
+
 @pytest.mark.parametrize("word", ["x", "=1", ".=1", "a..b=1", "a.b=1"])
 def test_a_setting_that_is_none_is_refused(home: Home, word: str) -> None:
     home.write("p", MODEL)

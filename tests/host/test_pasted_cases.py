@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from conftest import GLM5_SERVE, TESTS, World
 from rig.smi import HEADINGS, Row, table
 
-from launcher.config.select import shown
+from launcher.config.select import Offer, shown
 from launcher.doctor.checks import judge
 from launcher.doctor.heading import fitting, head
 from launcher.doctor.run import Examined, of_host
@@ -25,8 +26,14 @@ CASES = TESTS / "hosts/cases"
 NOWHERE = {"HOME": "/nowhere"}
 
 
+@functools.cache
+def offer() -> Offer:
+    """The packaged profiles, read once."""
+    return Offer(NOWHERE)
+
+
 def examined(host: Host) -> Examined:
-    return of_host(host, None, (), NOWHERE)
+    return of_host(host, None, (), NOWHERE, offer().best)
 
 
 def unwell(host: Host) -> dict[str, Severity]:
