@@ -33,7 +33,7 @@ def offer() -> Offer:
 
 
 def examined(host: Host) -> Examined:
-    return of_host(host, None, (), NOWHERE, offer().best)
+    return of_host(host, None, (), NOWHERE, lambda seen, _, engine: offer().best(seen, engine))
 
 
 def unwell(host: Host) -> dict[str, Severity]:
