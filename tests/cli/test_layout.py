@@ -77,11 +77,14 @@ def require_laws(world: World, *words: str, widths: Iterable[int] = WIDTHS) -> N
         assert len(piped.splitlines()) <= len(wide.splitlines()), words
 
 
-@pytest.mark.parametrize("words", COMMANDS)
-def test_a_screen_keeps_to_its_columns_and_loses_no_word(world: World, words: str) -> None:
+@pytest.mark.parametrize(("words", "wide"), [*zip(COMMANDS, cycle(WIDTHS[1:]), strict=False)])
+def test_a_screen_keeps_to_its_columns_and_loses_no_word(
+    world: World, words: str, wide: int
+) -> None:
+    """Each in the narrowest of the widths, where most is folded, and in one of the others."""
     (world.folder / "launch.sh").write_text(LAUNCH)
 
-    require_laws(world, *words.split())
+    require_laws(world, *words.split(), widths=[WIDTHS[0], wide])
 
 
 @pytest.mark.parametrize(("words", "columns"), [*zip(JUDGED, cycle(WIDTHS), strict=False)])
@@ -93,8 +96,9 @@ def test_a_judgement_keeps_to_its_columns_and_loses_no_word(
 
 
 def test_each_check_is_explained_in_so_many_columns(world: World) -> None:
-    for check in every_check():
-        require_laws(world, "checks", check.id)
+    """Each in one of the widths, by turns."""
+    for check, columns in zip(every_check(), cycle(WIDTHS), strict=False):
+        require_laws(world, "checks", check.id, widths=[columns])
 
 
 def test_what_is_said_of_a_server_keeps_to_its_columns(world: World) -> None:
