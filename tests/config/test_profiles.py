@@ -336,7 +336,7 @@ TABLES = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(TABLES)
 def test_no_table_is_a_traceback(tables: dict[str, Any]) -> None:
     """What TOML could say and more, straight into the overlay."""
@@ -437,7 +437,7 @@ def toml(value: Any) -> str:
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(parent=DOCUMENTS, child=DOCUMENTS)
 def test_no_document_is_a_traceback(
