@@ -52,6 +52,8 @@ def odd(text: str) -> str:
 
     "" without one.
     """
+    if text.isprintable():
+        return ""
     return next(
         (
             shown

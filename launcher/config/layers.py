@@ -14,6 +14,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from launcher.statedir.home import state_home
 
 HOST = Path("/etc/glm5-serve/profiles")
 PACKAGED = Path(__file__).parents[1] / "profiles"
+_REAL = PACKAGED.resolve()
 ALIASES = Path(__file__).with_name("aliases.toml")
 PREFIX = "GLM5_SERVE__"
 LARGEST = 1 << 20  # bytes of a profile; the longest that we know has 8,000
@@ -56,7 +58,7 @@ class Layer:
 
     def of(self, key: str) -> Layer:
         """The layer, its place that of one of its keys."""
-        return replace(self, place=self.names.get(key, self.place))
+        return replace(self, place=self.names[key]) if key in self.names else self
 
     @property
     def is_asked(self) -> bool:
@@ -73,6 +75,11 @@ class Found:
     path: Path
     alias: Layer | None = None  # what an old name adds to the file
     meaning: str = ""  # what to write in place of an old name
+
+    @cached_property
+    def real(self) -> Path:
+        """Where it lies, whatever leads there; of a link to itself, which nobody can read, that."""
+        return Path(os.path.realpath(self.path))
 
 
 def places(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
@@ -92,6 +99,14 @@ def all_profiles(environ: Mapping[str, str]) -> list[Found]:
         if os.access(folder, os.R_OK | os.X_OK) and folder.is_dir()
         for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)
     ]
+
+
+def _called(name: str, environ: Mapping[str, str]) -> Iterator[Found]:
+    """Those of `all_profiles` that have a name."""
+    for place, folder in places(environ):
+        path = folder / f"{name}.toml"
+        if os.access(folder, os.R_OK | os.X_OK) and os.path.lexists(path) and path.stem == name:
+            yield Found(name, place, path)
 
 
 def aliases() -> dict[str, Found]:
@@ -117,14 +132,13 @@ def find(name: str, environ: Mapping[str, str], child: Path | None = None) -> Fo
     """
     if is_path(name):
         return _at(Path(name))
-    known = all_profiles(environ)
-    for found in known:
-        if found.name == name and found.path.resolve() != child:
+    for found in _called(name, environ):
+        if child is None or found.real != child:
             return found
     old = aliases()
     if name in old:
         return old[name]
-    names = list(dict.fromkeys((*(found.name for found in known), *old)))
+    names = list(dict.fromkeys((*(found.name for found in all_profiles(environ)), *old)))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     looked = ", ".join(str(folder) for _, folder in places(environ))
@@ -180,9 +194,9 @@ def _no_file(path: Path) -> str:
 def read(found: Found) -> Layer:
     """The values of a profile file. Raises UserError (configuration) when it is no TOML."""
     try:
-        path = found.path.resolve()
+        path = found.real
         # The packaged ones came with this program, and are as much to be believed.
-        doubt = None if path.parent == PACKAGED.resolve() else ownership.of_file(path)
+        doubt = None if path.parent == _REAL else ownership.of_file(path)
         values = tomllib.loads(reading.read_text(path, LARGEST))
         if (count := _count(values)) > MOST:
             raise UserError(
@@ -217,10 +231,10 @@ def _count(values: Tree) -> int:
 def lineage(found: Found, environ: Mapping[str, str]) -> list[Layer]:
     """The file's layer with those it extends before it, oldest first."""
     layers = _of(found)
-    seen = [found.path.resolve()]
+    seen = [found.real]
     while isinstance(parent := layers[0].values.get("extends"), str):
         found = _parent(parent, found, environ)
-        path = found.path.resolve()
+        path = found.real
         if path in seen:
             circle = " -> ".join(part.stem for part in [*seen, path])
             raise UserError(
@@ -241,7 +255,7 @@ def _parent(name: str, child: Found, environ: Mapping[str, str]) -> Found:
     try:
         if is_path(name):
             return _at(child.path.parent / name)
-        return find(name, environ, child.path.resolve())
+        return find(name, environ, child.real)
     except UserError as error:
         raise UserError(f"{child.path}: extends: {error.what}", fix=error.fix) from None
 

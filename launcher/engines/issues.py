@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from string import Formatter
 from typing import Any
@@ -108,6 +108,11 @@ class Issue:
     def name(self) -> str:
         """The option or variable that it is told of."""
         return self.blames[0]
+
+    @cached_property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the variables begin with that it blames by a pattern."""
+        return tuple(blame[:-1] for blame in self.blames if blame.endswith("*"))
 
     @property
     def fix(self) -> str:
@@ -253,7 +258,10 @@ def _looked_at(issue: Issue, case: Case) -> bool:
 
 
 def _met(case: Case) -> Iterator[Issue]:
+    given = {*case.flags, *case.env}
     for row in every_issue((case.target.engine,)):
+        if not row.prefixes and given.isdisjoint(row.blames):  # most rows: nothing to tell it of
+            continue
         of_it = row.engine == case.target.engine if row.engine else case.gpus
         # what a release has not got is asked of that release itself, not of one that stands for it
         asked = version(case.target.release or "") if row.lacking and case.target.is_before else ()
@@ -297,9 +305,8 @@ def _blamed(row: Issue, case: Case) -> list[str]:
             for name, number in given.items()
             if number is not None and not row.bounds[name].has(number)
         ]
-    prefixes = tuple(blame[:-1] for blame in row.blames if blame.endswith("*"))
-    if prefixes:
-        return [name for name in case.env if name.startswith(prefixes)]
+    if row.prefixes:
+        return [name for name in case.env if name.startswith(row.prefixes)]
     return [blame for blame in row.blames if case.value(blame) is not None][:1]
 
 

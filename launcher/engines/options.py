@@ -241,10 +241,9 @@ class Catalogue:
         runs = self.variables.get(variable, ())
         return [name for name in self.releases if any(_within(version(name), run) for run in runs)]
 
-    def accepted_by(self, word: str) -> list[str]:
+    def accepted_by(self, word: str) -> Sequence[str]:
         """The releases that have an option of just this name."""
-        spans = self._spans.get(word, ())
-        return [name for name in self.releases if any(_is_in(version(name), one) for one in spans)]
+        return _accepted(self, word) if word in self._spans else ()
 
     @cached_property
     def _spans(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
@@ -319,6 +318,12 @@ class Catalogue:
                 min(there, key=lambda one: newest[one].deprecated) if there else last[name]
             )
         return found
+
+
+@cache  # asked of each option of each profile that is read
+def _accepted(catalogue: Catalogue, word: str) -> Sequence[str]:
+    spans, known = catalogue._spans[word], catalogue.releases
+    return tuple(name for name in known if any(_is_in(version(name), one) for one in spans))
 
 
 @cache

@@ -73,13 +73,11 @@ def record(kind: Any, data: Any) -> Any:
     for name, hint in _hints(kind).items():
         if name not in data:
             continue
-        if is_dataclass(hint) and not isinstance(data[name], Mapping):
+        origin, inner, is_section = _form(hint)
+        if is_section and not isinstance(data[name], Mapping):
             continue  # a section that is not one: all of it is unknown
-        made[name] = (
-            _fact(get_args(hint)[0], data[name])
-            if get_origin(hint) is Fact
-            else _value(hint, data[name])
-        )
+        told = data[name]
+        made[name] = _fact(inner[0], told) if origin is Fact else _value(hint, told)
     try:
         return kind(**made)
     except TypeError as error:
@@ -89,6 +87,12 @@ def record(kind: Any, data: Any) -> Any:
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
+
+
+@cache
+def _form(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """What a type is made of: its origin, its arguments, and whether it is a dataclass."""
+    return get_origin(hint), get_args(hint), is_dataclass(hint)
 
 
 def _fact(hint: Any, data: Any) -> Fact[Any]:
@@ -102,7 +106,7 @@ def _fact(hint: Any, data: Any) -> Fact[Any]:
 
 
 def _value(hint: Any, data: Any) -> Any:
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner, is_section = _form(hint)
     if origin in (Union, UnionType):
         wanted = next(kind for kind in inner if kind is not type(None))
         return None if data is None else _value(wanted, data)
@@ -110,7 +114,7 @@ def _value(hint: Any, data: Any) -> Any:
         return tuple(_value(inner[0], part) for part in data)
     if origin is dict and isinstance(data, Mapping):
         return {str(name): _value(inner[1], part) for name, part in data.items()}
-    if is_dataclass(hint):
+    if is_section:
         return record(hint, data)
     if hint is float and isinstance(data, int | float) and not isinstance(data, bool):
         return _finite(data)

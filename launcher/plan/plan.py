@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from launcher import __version__
@@ -143,8 +144,11 @@ class Plan:
 
         Options are known by their canonical names (`options.Catalogue.canonical`) alone.
         """
-        values = {setting.option: setting.value for setting in self.settings if setting.option}
-        return next((values[name] for name in names if name in values), None)
+        return next((self._flags[name] for name in names if name in self._flags), None)
+
+    @cached_property
+    def _flags(self) -> dict[str, str]:
+        return {setting.option: setting.value for setting in self.settings if setting.option}
 
 
 def for_node(plan: Plan, rank: int) -> Plan:

@@ -212,16 +212,13 @@ def test_a_word_of_another_tool_gets_ours(world: World, word: str) -> None:
     assert f"`glm5-serve {KNOWN_AS[word]}`" in ran.stderr
 
 
-@pytest.mark.parametrize("words", ["profiles", "--help", "checks --json", "render 8xpro6000"])
-def test_a_full_disk_is_no_bug_of_ours(world: World, words: str) -> None:
+@pytest.mark.parametrize("words", ["--help", "render 8xpro6000"])
+def test_a_full_disk_is_no_bug_of_ours_where_nobody_can_be_told(world: World, words: str) -> None:
+    """What is told of it where somebody can: test_output.py."""
     with Path("/dev/full").open("w") as full:
-        ran = subprocess.run(
-            [GLM5_SERVE, *words.split()], stdout=full, stderr=-1, text=True, timeout=60
-        )
         both = subprocess.run([GLM5_SERVE, *words.split()], stdout=full, stderr=full, timeout=60)
 
-    assert (ran.returncode, both.returncode) == (78, 78)
-    assert ran.stderr.startswith("error  cannot write the output: no space left on device\nfix    ")
+    assert both.returncode == 78
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "Zs"]), max_size=300), st.integers(20, 160))

@@ -4,6 +4,7 @@ and into a pipe nothing is folded and nothing coloured.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from itertools import cycle
 
@@ -12,6 +13,10 @@ from conftest import ROOT, World
 from rig.terminal import ENDLESS, WIDTHS, faults, screen, told
 
 from launcher.doctor.checks import every_check
+from launcher.host import observe
+from launcher.host.collectors import release
+from launcher.host.collectors.nvml import driver
+from launcher.host.facts import Driver
 
 HOSTS = ROOT / "tests/hosts"
 LAUNCH = """CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7 python3 -m sglang.launch_server --tp-size 8 \\
@@ -77,13 +82,30 @@ def require_laws(world: World, *words: str, widths: Iterable[int] = WIDTHS) -> N
         assert len(piped.splitlines()) <= len(wide.splitlines()), words
 
 
-@pytest.mark.parametrize("words", COMMANDS)
-def test_a_screen_keeps_to_its_columns_and_loses_no_word(world: World, words: str) -> None:
+@functools.cache
+def no_gpus() -> Driver:
+    return driver()
+
+
+@pytest.fixture
+def asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host has neither an engine nor a driver to ask (conftest.py): no screen asks again."""
+    monkeypatch.setattr(release, "release", lambda *_: None)
+    monkeypatch.setattr(observe, "driver", lambda _: no_gpus())
+
+
+@pytest.mark.usefixtures("asked_once")
+@pytest.mark.parametrize(("words", "wide"), [*zip(COMMANDS, cycle(WIDTHS[1:]), strict=False)])
+def test_a_screen_keeps_to_its_columns_and_loses_no_word(
+    world: World, words: str, wide: int
+) -> None:
+    """Each in the narrowest of the widths, where most is folded, and in one of the others."""
     (world.folder / "launch.sh").write_text(LAUNCH)
 
-    require_laws(world, *words.split())
+    require_laws(world, *words.split(), widths=[WIDTHS[0], wide])
 
 
+@pytest.mark.usefixtures("asked_once")
 @pytest.mark.parametrize(("words", "columns"), [*zip(JUDGED, cycle(WIDTHS), strict=False)])
 def test_a_judgement_keeps_to_its_columns_and_loses_no_word(
     world: World, words: str, columns: int
@@ -93,8 +115,9 @@ def test_a_judgement_keeps_to_its_columns_and_loses_no_word(
 
 
 def test_each_check_is_explained_in_so_many_columns(world: World) -> None:
-    for check in every_check():
-        require_laws(world, "checks", check.id)
+    """Each in one of the widths, by turns."""
+    for check, columns in zip(every_check(), cycle(WIDTHS), strict=False):
+        require_laws(world, "checks", check.id, widths=[columns])
 
 
 def test_what_is_said_of_a_server_keeps_to_its_columns(world: World) -> None:

@@ -302,6 +302,12 @@ def test_a_folder_in_place_of_a_profile_is_refused(home: Home) -> None:
     assert "is a folder" in home.refusal("p").what
 
 
+def test_a_link_to_itself_in_place_of_a_profile_is_refused(home: Home) -> None:
+    (home.profiles / "p.toml").symlink_to("p.toml")
+
+    assert "Too many levels of symbolic links" in home.refusal("p").what
+
+
 @pytest.mark.parametrize("word", ["x", "=1", ".=1", "a..b=1", "a.b=1"])
 def test_a_setting_that_is_none_is_refused(home: Home, word: str) -> None:
     home.write("p", MODEL)
@@ -330,7 +336,7 @@ TABLES = st.dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(TABLES)
 def test_no_table_is_a_traceback(tables: dict[str, Any]) -> None:
     """What TOML could say and more, straight into the overlay."""
@@ -431,7 +437,7 @@ def toml(value: Any) -> str:
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(parent=DOCUMENTS, child=DOCUMENTS)
 def test_no_document_is_a_traceback(

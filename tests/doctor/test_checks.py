@@ -530,7 +530,7 @@ def test_links_that_are_alike_or_of_bridges_are_well(topology: tuple[tuple[str, 
     assert found.severity is Severity.OK
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data())
 def test_any_fact_may_be_anything(data: st.DataObject) -> None:
     """One fact of a healthy host's file replaced by any JSON: findings, never an exception or a broken check."""
@@ -551,7 +551,7 @@ def test_any_fact_may_be_anything(data: st.DataObject) -> None:
     assert not [one for one in found if "the check itself failed" in one.evidence]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.dictionaries(st.sampled_from(["NCCL_P2P_LEVEL", "NCCL_MIN_NCHANNELS", "NCCL_SOCKET_IFNAME", "NCCL_X",
     "CUDA_VISIBLE_DEVICES", "NCCL_BUFFSIZE", "NCCL_P2P_DISABLE"]), st.text()))  # fmt: skip
 def test_any_environment_is_judged(variables: dict[str, str]) -> None:

@@ -62,9 +62,9 @@ def test_any_mixture_of_what_readers_look_for_is_survived(tmp_path: Path, parts:
 @pytest.mark.parametrize("unit", UNITS, ids=ascii)
 def test_what_repeats_costs_no_more_than_its_length(tmp_path: Path, unit: str) -> None:
     before = time.process_time()
-    survived(tmp_path / "any", (unit * (300_000 // len(unit)) + "!").encode())
+    survived(tmp_path / "any", (unit * (100_000 // len(unit)) + "!").encode())
 
-    assert time.process_time() - before < 10
+    assert time.process_time() - before < 1
 
 
 def test_an_archive_that_unpacks_to_more_is_read_to_the_limit() -> None:

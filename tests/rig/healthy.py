@@ -5,6 +5,7 @@ Tests change one thing.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,7 @@ GPU_BUSES = (0x06, 0x07, 0x16, 0x17, 0x86, 0x87, 0x96, 0x97)
 BARE = Environment(known({}), known({}), known(()))  # what checks see of one without a plan
 
 
+@functools.cache  # what is packaged says the same to all
 def plan(*settings: str, profile: str = "8xpro6000") -> Plan:
     ask = PlanRequest(str(PACKAGED / f"{profile}.toml"), settings)
     return resolve(load(ask, {"HOME": "/home/op"}), ask, PACKAGED.parent / "state", {})

@@ -79,14 +79,22 @@ class Warm:
         self._process.wait(60)
 
     def run(
-        self, words: Sequence[str], environ: Mapping[str, str], folder: Path, within: float
+        self,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        folder: Path,
+        within: float,
+        output: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end, and to that of its output. Raises TimeoutExpired, by which it
-        is killed, where that takes longer than so many seconds from its fork on.
+        """Run one command to its end, and to that of its output; to another descriptor of the
+        caller's, where one is told. Raises TimeoutExpired, by which it is killed, where that takes
+        longer than so many seconds from its fork on.
         """
         asked = json.dumps([words, dict(environ), str(folder)]).encode()
         pipes = [os.pipe() for _ in range(3)]
-        socket.send_fds(self._end, [asked], [0, *(write for _, write in pipes)])
+        written, *others = (write for _, write in pipes)
+        written = written if output is None else output
+        socket.send_fds(self._end, [asked], [0, written, *others])
         for _, write in pipes:
             os.close(write)
         reads = [read for read, _ in pipes]
