@@ -1,7 +1,8 @@
 """CPU time of the commands beside a bare interpreter, in turn, on a host where nothing is up. Aim: `--help` and
 `--version` <= 6x.
 
-usage: bench/cli.py [RUNS]        prints minimum and median in ms, and the ratio of the medians
+usage: bench/cli.py [RUNS]        prints minimum and median in ms, and the ratio of the medians; 0: of one round, in
+which files are read for the first time
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def main() -> None:
         for at in range(runs + 1):
             for name, command in commands.items():
                 taken = cpu_ms(command, environ, folder)
-                times[name] += [taken] if at else []  # first once for the page cache and .pyc files
+                # first once for the page cache and .pyc files
+                times[name] += [taken] if at or not runs else []
     bare = statistics.median(times[BARE])
     print(f"{'CPU ms, ' + str(runs) + ' runs':32}{'min':>8}{'median':>8}{'ratio':>8}   aim")
     for name, taken in times.items():

@@ -58,6 +58,7 @@ PATIENT = (
     "gateway",
     "operate",
 )  # the folders of tests that wait for processes, longest first
+NO_READING = "read_ahead = false\n"  # of a world's profile
 LONGEST = 900.0  # seconds that a test with the real engine may take in all; others: pyproject.toml
 
 # A slow machine is no fault of an example; what failed is kept in the checkout, and nowhere else.
@@ -93,12 +94,14 @@ def remove(folder: Path) -> None:
 
 
 def until(true: Callable[[], Any], what: str, within: float = PATIENCE) -> Any:
-    """Wait for `true` to return something true, and return it."""
-    end = time.monotonic() + within
-    while time.monotonic() < end:
+    """Wait for `true` to return something true, and return it: asked more seldom the longer it
+    takes.
+    """
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < within:
         if got := true():
             return got
-        time.sleep(0.02)
+        time.sleep(max(0.02, min(waited / 20, 0.2)))
     raise AssertionError(f"not within {within:g} s: {what}")
 
 
@@ -242,9 +245,12 @@ class World:
         self.write_profile()
 
     def write_profile(self, text: str = "", **supervision: float) -> None:
-        """The stub's profile with other patience, and whatever `text` adds."""
+        """The stub's profile with other patience, and whatever `text` adds.
+
+        It has no checkpoint to read ahead: test_readahead.py and the servers of served.py do.
+        """
         patience = {
-            "probe_interval": 0.1,
+            "probe_interval": 0.2,
             "backoff": 0.05,
             "stop_timeout": 10,
             "start_timeout": PATIENCE,
@@ -261,7 +267,7 @@ device = "cpu"
 tp-size = 2
 port = {self.port}
 [supervision]
-"""
+{NO_READING}"""
             + "\n".join(f"{name} = {value}" for name, value in patience.items())
             + f"""
 [env]
@@ -369,16 +375,15 @@ STUB_FAULTS = "{self.faults_file}"
         """Every living process that came of this world, however it detached.
 
         A scheduler that sets its title writes over its environment; its working folder still tells.
+        Who is dead has neither.
         """
-        mark = str(self.folder)
+        mark = f"\0GLM5_TEST_WORLD={self.folder}\0".encode()
         found = []
-        for process in psutil.process_iter():
-            try:
-                marks = (process.environ().get("GLM5_TEST_WORLD"), process.cwd())
-                if process.status() != psutil.STATUS_ZOMBIE and mark in marks:
-                    found.append(process)
-            except psutil.Error:
-                continue
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError, psutil.Error):
+                environ = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+                if mark in environ or Path(f"/proc/{pid}/cwd").readlink() == self.folder:
+                    found.append(psutil.Process(pid))
         return found
 
     def until_nothing_is_left(self) -> None:

@@ -45,7 +45,7 @@ class Served(World):
 
     def write_profile(self, text: str = "", **supervision: float) -> None:
         policy: dict[str, float] = {
-            "probe_interval": 0.5 if self.is_real else 0.1,
+            "probe_interval": 0.5 if self.is_real else 0.2,
             "failure_threshold": 2,
             "stall_timeout": 3 if self.is_real else 0.5,
             "restart_limit": 1000,

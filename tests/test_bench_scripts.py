@@ -17,7 +17,7 @@ BENCH = ROOT / "bench"
 WITHIN = 300.0  # seconds for a script that takes a few on an idle machine
 # The smallest arguments, and what is measured with them.
 MEASURES = {
-    "cli": (("1",), r"--version +\d"),
+    "cli": (("0",), r"--version +\d"),
     "diagnose": ((str(ROOT), "1", "1"), r"kernel +\d"),
     "idle": (("1",), r"glm5-serve +\d.*\nsupervisord +\d.*\nratio +\d"),
     "own": (("1",), r"up to its server +\d"),

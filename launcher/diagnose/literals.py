@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"\\(?P<escape>.)|(?P<set>\[\^?\]?(?:\\.|[^]\\])*\])|(?P<open>\((?:\?(?:P<\w+>|[:=!]|<[=!]))?)|(?P<close>\))"
-    r"|(?P<or>\|)|(?P<mark>[.^$])|(?P<char>.)",
+    r"|(?P<or>\|)|(?P<mark>[.^$])|(?P<char>[A-Za-z_ :,/'\"-]+(?![*?+{])|.)",
     re.DOTALL,
 )
 _REPEAT = re.compile(r"(?P<none>[*?]|\{0,?\d*\})\??|(?:\+|\{\d+(?:,\d*)?\})\??")
@@ -64,7 +64,9 @@ def _sequence(pattern: str, at: int) -> _Part:
 
 
 def _needed(pattern: str, token: re.Match[str]) -> tuple[tuple[str, ...], str | None, int]:
-    """What a token needs: texts of a group, or the one character that it is ("" for a place)."""
+    """What a token needs: texts of a group, or the character that it is, or several that nothing
+    repeats ("" for a place).
+    """
     if opened := token["open"]:
         inner = _alternatives(pattern, token.end())
         return ("",) if opened[1:] in ("?=", "?!", "?<=", "?<!") else inner.words, None, inner.end

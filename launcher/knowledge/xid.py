@@ -100,4 +100,12 @@ def judge(words: str) -> Xid | None:
 
 def of_cause(cause: str) -> list[Xid]:
     """The rows of a cause."""
-    return [row for row in xids().values() if row.cause == cause]
+    return _by_cause().get(cause, [])
+
+
+@cache
+def _by_cause() -> dict[str, list[Xid]]:
+    found: dict[str, list[Xid]] = {}
+    for row in xids().values():
+        found.setdefault(row.cause, []).append(row)
+    return found

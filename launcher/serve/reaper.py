@@ -88,8 +88,9 @@ def descendants(root: int, *, zombies: bool = False) -> list[int]:
         if not entry.isdigit():
             continue
         try:
-            with open(f"/proc/{entry}/stat", "rb") as file:
-                state, parent = file.read().rpartition(b")")[2].split()[:2]
+            # in one read, longer than any: each process of the host is looked at, again and again
+            with open(f"/proc/{entry}/stat", "rb", buffering=0) as file:
+                state, parent = file.read(4096).rpartition(b")")[2].split(None, 2)[:2]
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         if zombies or state != b"Z":

@@ -247,7 +247,7 @@ def test_no_command_calls_a_closed_descriptor_a_bug(world: World, closed: str) -
     for words, status in (
         ("status -p stub", 1),
         ("down -p stub", 0),
-        ("profiles", 0),
+        ("checks", 0),
         ("up -p nothing", 2),
     ):
         command = ["sh", "-c", f"exec {GLM5_SERVE} {words} {closed}"]

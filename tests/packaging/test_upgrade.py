@@ -52,12 +52,20 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return old, installed.successor(old)
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, wheels: tuple[Path, Path]) -> Path:
+    """One with this version, to be copied."""
+    made = tmp_path_factory.mktemp("environment") / "venv"
+    installed.environment(made, wheels[0])
+    return made
+
+
 @pytest.fixture
-def world(world: World, wheels: tuple[Path, Path]) -> Installed:
+def world(world: World, environment: Path) -> Installed:
     """The world, with this version installed."""
     world.__class__ = Installed
     assert isinstance(world, Installed)
-    world.command = installed.environment(world.folder / "venv", wheels[0])
+    world.command = installed.copied(environment, world.folder / "venv")
     return world
 
 

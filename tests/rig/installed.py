@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -90,6 +91,16 @@ def environment(folder: Path, wheel: Path) -> Path:
     for path in required(metadata.Distribution.at(installed).requires, set()):
         (packages / path.name).symlink_to(path)
     return folder / "bin/glm5-serve"
+
+
+def copied(environment: Path, folder: Path) -> Path:
+    """The same environment in another folder; its command. Nothing is installed, or compiled,
+    again.
+    """
+    shutil.copytree(environment, folder, symlinks=True)
+    command = folder / "bin/glm5-serve"
+    command.write_text(command.read_text().replace(str(environment), str(folder)))
+    return command
 
 
 def install(folder: Path, wheel: Path) -> None:

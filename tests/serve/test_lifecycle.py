@@ -731,7 +731,7 @@ def test_runs_count_on_where_another_launcher_left_off(runs: int, why: str) -> N
     assert (again.past.run, again.past.restarts) == (runs + 2, 1)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(HAPPENINGS, POLICIES)
 def test_laws_of_every_life(happenings: list[tuple[str, float]], policy: Policy) -> None:
     lives, stopped, killed_in = False, False, set()
@@ -895,7 +895,7 @@ EVENTS = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(STATES, st.lists(EVENTS, max_size=5), POLICIES)
 def test_no_event_in_no_state_is_a_traceback(
     state: State, events: list[Event], policy: Policy
@@ -908,7 +908,7 @@ def test_no_event_in_no_state_is_a_traceback(
         assert wake is None or wake == wake
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(HAPPENINGS, POLICIES)
 def test_the_budget_is_counted_from_what_happened(
     happenings: list[tuple[str, float]], policy: Policy

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from launcher.serve.smoke import garbage, quoted
 
-WRONG: list[tuple[dict[str, Any], str]] = [
+Wrong = list[tuple[dict[str, Any], str]]
+WRONG: Wrong = [
     ({"answer": ""}, "the answer is empty"),
     ({"answer": "   \n"}, "the answer is empty"),
     ({"answer": "!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!"}, "the same letters again and again"),
@@ -30,7 +31,26 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "told"), WRONG, ids=[told for _, told in WRONG])
+def is_told_of_each(world: World, wrong: Wrong, **always: Any) -> None:
+    """Each wrong answer in turn of one server, which is up, is named by the command: it asks and
+    judges as `up` does.
+    """
+    for fault, told in wrong:
+        world.faults(**always, **fault)
+        done = world.run("smoke", "--json")
+        assert (done.returncode, told in json.loads(done.stdout)["detail"]) == (1, True), done
+
+
+def test_each_wrong_answer_is_named(world: World) -> None:
+    world.run("up", "-p", "stub", "-d")
+
+    is_told_of_each(world, WRONG)
+
+
+AT_A_START = [WRONG[0], WRONG[5], WRONG[-1]]  # nothing, what is to be quoted, a stream
+
+
+@pytest.mark.parametrize(("fault", "told"), AT_A_START, ids=[told for _, told in AT_A_START])
 def test_a_server_that_answers_wrongly_is_not_announced_ready(
     world: World, fault: dict[str, Any], told: str
 ) -> None:
@@ -52,7 +72,7 @@ def test_a_server_that_answers_wrongly_is_not_announced_ready(
 
 
 PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
-PARSED_WRONG: list[tuple[dict[str, Any], str]] = [
+PARSED_WRONG: Wrong = [
     ({"concluded": ""}, "with reasoning, the answer is empty"),
     ({"concluded": "<think>France</think>Paris"}, "reasoning is in the answer"),
     (
@@ -72,24 +92,18 @@ def with_parsers(world: World) -> None:
     world.profile.write_text(text.replace("tp-size = 2\n", f"tp-size = 2\n{PARSERS}"))
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"), PARSED_WRONG, ids=[str(fault) for fault, _ in PARSED_WRONG]
-)
-def test_a_parser_that_does_not_work_is_found(
-    world: World, fault: dict[str, Any], told: str
-) -> None:
+def test_a_parser_that_does_not_work_is_found(world: World) -> None:
+    """At a start, and each way not to work by the command."""
     with_parsers(world)
+    fault, told = PARSED_WRONG[0]
     world.faults(**fault)
 
     assert world.run("up", "-p", "stub", "-d").returncode == 1
     assert told in world.status()["reason"]
-
-
-def test_parsers_that_work_are_asked_and_pass(world: World) -> None:
-    with_parsers(world)
-
+    world.faults()
     assert world.run("up", "-p", "stub", "-d").returncode == 0
     assert world.status()["smoke"]["detail"] == "7 of 7 answers correct"
+    is_told_of_each(world, PARSED_WRONG)
 
 
 ALWAYS = ("--set", "flags.model-path=RadixArk/GLM-5.3-NVFP4")
@@ -113,22 +127,17 @@ def test_a_model_that_always_thinks_needs_no_parser_to_be_right(world: World) ->
     assert world.status()["smoke"]["detail"] == "4 of 4 answers correct"
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
+def test_one_that_always_thinks_and_is_wrong_is_found(world: World) -> None:
+    with_parsers(world)
+    world.faults(always=True)
+    world.run("up", "-p", "stub", "-d", *ALWAYS)
+
+    wrong: Wrong = [
         ({"answer": "Berlin", "concluded": "Berlin"}, "wanted 'paris'"),
         ({"thought": "the the the the the the the the the"}, "the same"),
         ({"concluded": ""}, "the answer is empty"),
-    ],
-)
-def test_one_that_always_thinks_and_is_wrong_is_found(
-    world: World, fault: dict[str, Any], told: str
-) -> None:
-    with_parsers(world)
-    world.faults(always=True, **fault)
-
-    assert world.run("up", "-p", "stub", "-d", *ALWAYS).returncode == 1
-    assert told in world.status()["reason"]
+    ]
+    is_told_of_each(world, wrong, always=True)
 
 
 def test_a_model_taken_for_one_that_can_be_asked_not_to_think_is_told(world: World) -> None:
