@@ -56,7 +56,7 @@ class Layer:
 
     def of(self, key: str) -> Layer:
         """The layer, its place that of one of its keys."""
-        return replace(self, place=self.names.get(key, self.place))
+        return replace(self, place=self.names[key]) if key in self.names else self
 
     @property
     def is_asked(self) -> bool:

@@ -246,6 +246,10 @@ class Catalogue:
         spans = self._spans.get(word, ())
         return [name for name in self.releases if any(_is_in(version(name), one) for one in spans)]
 
+    def has(self, word: str) -> bool:
+        """Whether any release has an option of just this name."""
+        return word in self._spans
+
     @cached_property
     def _spans(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:
         """The entries that have a name, each of which says from when to when: no release need be

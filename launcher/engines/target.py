@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from launcher import counting
@@ -48,13 +49,13 @@ class Target:
     shown: Mapping[str, str] = field(default_factory=dict)
     is_guess: bool = False  # the architecture is assumed: nobody said which
 
-    @property
+    @cached_property
     def nearest(self) -> str:
         """The known release that stands for the installed one, the newest where nobody knows."""
         known, release = dialect(self.engine).options, self.release or ""
         return known.nearest(release) if version(release) else known.newest
 
-    @property
+    @cached_property
     def known(self) -> Release:
         """What that release accepts."""
         return dialect(self.engine).options.release(self.nearest)
