@@ -60,7 +60,7 @@ class Target:
         """What that release accepts."""
         return dialect(self.engine).options.release(self.nearest)
 
-    @property
+    @cached_property
     def is_before(self) -> bool:
         """Whether it is older than all that are known: what they lack it may have had."""
         oldest = dialect(self.engine).options.releases[0]
