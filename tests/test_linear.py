@@ -137,7 +137,7 @@ def test_lint(kind: str, form: str, tmp_path: Path) -> None:
 
     is_linear(shown, make, 1 << 11)
     if [*PIECES].index(kind) % 4 == 0:
-        full, more = cost(shown, make(1 << 16)), cost(shown, make(1 << 20))
+        full, more = cost(shown, make(1 << 16)), cost(shown, make(1 << 18))
 
         assert more <= 3 * full + 1, (full, more)
 

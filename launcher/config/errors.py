@@ -122,7 +122,7 @@ def _said(problem: Any, location: tuple[str | int, ...], engine: Dialect) -> str
     if kind == "extra_forbidden":
         if new := RENAMED.get(".".join(map(str, location))):
             return f"renamed to {new}"
-        if len(location) == 1 and engine.options.accepted_by(f"--{location[0]}"):
+        if len(location) == 1 and engine.options.has(f"--{location[0]}"):
             return f"{words.wanted(problem)}, did you mean flags.{location[0]}?"
         near = difflib.get_close_matches(str(location[-1]), known_keys(location), n=1)
         return words.wanted(problem) + (f", did you mean {near[0]}?" if near else "")
@@ -185,7 +185,7 @@ def _long(name: str, engine: Dialect) -> str:
     """The option of which a name is the short one, `O` of -O3; "" where it is none."""
     said = engine.options.reads(f"-{name}", "0")
     is_whole = said.value is None and said.name.startswith("--")
-    return said.name[2:] if is_whole and engine.options.accepted_by(said.name) else ""
+    return said.name[2:] if is_whole and engine.options.has(said.name) else ""
 
 
 def _in_json(name: str, value: object) -> str:
@@ -201,10 +201,10 @@ def _in_json(name: str, value: object) -> str:
 def _owner(name: str, engine: Dialect) -> Dialect | None:
     """The engine that has an option, where it is not the one that is asked."""
     word, known = f"--{name}", engine.options
-    if known.accepted_by(word) or known.release(known.newest).candidates(word):
+    if known.has(word) or known.release(known.newest).candidates(word):
         return None
     others = (dialect(other) for other in NAMES)
-    return next((one for one in others if one.options.accepted_by(word)), None)
+    return next((one for one in others if one.options.has(word)), None)
 
 
 def _of_another(name: str, owner: Dialect, engine: Dialect) -> str:

@@ -218,7 +218,8 @@ def of_plan(plan: Plan, release: str | None = None, env: Mapping[str, str] | Non
 def issues(case: Case) -> list[Issue]:
     """What is known to go wrong with a case, worst first."""
     found = [issue for issue in _met(case) if _looked_at(issue, case)]
-    return sorted(_mended_at_once(found), key=lambda issue: [*Harm].index(issue.severity))
+    worst_first = [*Harm].index
+    return sorted(_mended_at_once(found), key=lambda issue: worst_first(issue.severity))
 
 
 def _mended_at_once(found: Sequence[Issue]) -> Iterator[Issue]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -130,12 +131,10 @@ class Release:
         if word in self.options:
             return [self.options[word]]
         names = self._sorted
-        at = bisect_left(names, word)
-        if at == len(names) or not names[at].startswith(word):
-            return []
+        first, end = bisect_left(names, word), bisect_left(names, f"{word}{chr(sys.maxunicode)}")
         # To argparse two spellings are ambiguous only if they mean different options.
-        told = self.options.items()
-        return list({id(one): one for name, one in told if name.startswith(word)}.values())
+        meant = (self.options[name] for name in names[first:end])
+        return list({id(one): one for one in meant}.values())
 
     @cached_property
     def _sorted(self) -> Sequence[str]:
@@ -244,6 +243,10 @@ class Catalogue:
     def accepted_by(self, word: str) -> Sequence[str]:
         """The releases that have an option of just this name."""
         return _accepted(self, word) if word in self._spans else ()
+
+    def has(self, word: str) -> bool:
+        """Whether any release has an option of just this name."""
+        return word in self._spans
 
     @cached_property
     def _spans(self) -> Mapping[str, Sequence[Mapping[str, Any]]]:

@@ -197,7 +197,7 @@ def _count(engine: str, words: Sequence[Word]) -> tuple[int, int]:
     spoken, first = dialect(engine), words[0]
     known, model = spoken.options, spoken.option_of("model_path")
     given = [known.reads(word, "").name for word in values(words) if word.startswith("--")]
-    taken = [known.canonical(word[2:]) for word in given if known.accepted_by(word)]
+    taken = [known.canonical(word[2:]) for word in given if known.has(word)]
     is_first = bool(spoken.positional) and (not first.known or _is_model(first.value))
     telling = [name for name in taken if name.count("-") > 1 or name in spoken.roles]
     is_one = is_first or model in taken
@@ -217,7 +217,7 @@ def _is_of_options(engine: str, words: Sequence[str]) -> bool:
         return False
     known = dialect(engine).options
     named = [known.reads(word, "").name for word in words if word.startswith("--")]
-    return len(named) > 1 and all(map(known.accepted_by, named))
+    return len(named) > 1 and all(map(known.has, named))
 
 
 def release_of(image: str) -> str | None:

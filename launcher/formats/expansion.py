@@ -176,9 +176,10 @@ class Expansion:
 
     def _of(self, value: Value, node: Node, *, quoted: bool) -> Value:
         first = value[0] if value else ()
-        if not self.budget.makes(len(text_of(first))):
+        said = text_of(first)
+        if not self.budget.makes(len(said)):
             return self._outside(node)
-        if not quoted and UNSET.fullmatch(text_of(first)) and not self._follows_option(node):
+        if not quoted and UNSET.fullmatch(said) and not self._follows_option(node):
             return ((),)
         return (first,) if quoted else self._loose((first,))
 

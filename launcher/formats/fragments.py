@@ -63,7 +63,7 @@ def tell_one(words: Sequence[str]) -> bool:
     for spoken in map(dialect, NAMES):
         known = spoken.options
         read = (known.canonical(known.reads(word, "").name.lstrip("-")) for word in names)
-        taken = [name for name in read if known.accepted_by(f"--{name}")]
+        taken = [name for name in read if known.has(f"--{name}")]
         own = {*spoken.roles, spoken.option_of("model_path")}
         is_one = any(name.count("-") > 1 or name in own for name in {*taken} - _ANYBODYS)
         if is_one and 2 * len(taken) >= len(names):
@@ -77,7 +77,7 @@ def only_of(words: Iterable[str]) -> str:
 
     def takes_all(engine: str) -> bool:
         known = dialect(engine).options
-        return all(known.accepted_by(known.reads(word, "").name) for word in names)
+        return all(known.has(known.reads(word, "").name) for word in names)
 
     engines = [engine for engine in NAMES if takes_all(engine)]
     return engines[0] if len(engines) == 1 else ""
@@ -91,7 +91,7 @@ def is_nobodys(words: Sequence[str]) -> bool:
         return True
     every = [dialect(engine).options for engine in NAMES]
     return not all(
-        forks.of_option(word) or any(one.accepted_by(one.reads(word, "").name) for one in every)
+        forks.of_option(word) or any(one.has(one.reads(word, "").name) for one in every)
         for word in words
         if _NAME.match(word)
     )
@@ -110,8 +110,8 @@ def _is_known(word: str, engine: str) -> bool:
         return any(option.parts for option in newest.candidates(said.name))
     short = f"--{known.short.get(said.name[2:], '')}"
     return bool(
-        known.accepted_by(said.name)
-        or known.accepted_by(short)
+        known.has(said.name)
+        or known.has(short)
         or forks.of_option(said.name)
         or others.of_option(said.name)
         or nearest_name(said.name, newest)

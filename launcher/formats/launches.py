@@ -385,7 +385,7 @@ def engine_by(words: Sequence[str]) -> str:
         """How many it takes, and how many of these are spelled as it does first."""
         catalogue = dialect(engine).options
         given = (catalogue.reads(word, "").name for word in words if word.startswith("-"))
-        taken = [name[2:] for name in given if catalogue.accepted_by(name)]
+        taken = [name[2:] for name in given if catalogue.has(name)]
         return len(taken), sum(catalogue.canonical(name) == name for name in taken)
 
     is_model = bool(words) and not words[0].startswith("-")

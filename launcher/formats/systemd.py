@@ -23,6 +23,7 @@ from launcher.plan.plan import Plan
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # of a service
 UNIT = re.compile(r"^[ \t]*(?:ExecStart|Exec)[ \t]*=", re.MULTILINE)
+_BEGIN = re.compile(rf"^[ \t]*\[(?:Unit|Service|Container)\]|{UNIT.pattern}", re.MULTILINE)
 _SECTION = re.compile(r"^[ \t]*\[(\w+)\]")
 _PREFIXES = "@-:+!|"
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "s": " "}
@@ -137,8 +138,8 @@ class Unit:
 
 def is_unit(text: str) -> bool:
     """Whether it is a unit, and no script that writes one."""
-    found = UNIT.search(text)
-    return found is not None and "<<" not in text[: found.start()]
+    begin = _BEGIN.search(text) if UNIT.search(text) else None
+    return begin is not None and "<<" not in text[: begin.start()]
 
 
 def read(text: str) -> Iterator[Launch]:

@@ -32,7 +32,7 @@ Text = tuple[Piece, ...]
 
 def text_of(pieces: Iterable[Piece]) -> str:
     """What the pieces say."""
-    return "".join(piece.text for piece in pieces)
+    return "".join([piece.text for piece in pieces])
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Verdict(StrEnum):
     @property
     def rank(self) -> int:
         """Its place in that order."""
-        return list(Verdict).index(self)
+        return _RANKS[self]
 
     @property
     def says_no(self) -> bool:
@@ -54,6 +54,9 @@ class Verdict(StrEnum):
     def is_refused(self) -> bool:
         """Whether the release's parser ends with a usage message."""
         return self.rank >= Verdict.WRONG.rank
+
+
+_RANKS = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
 @dataclass(frozen=True)

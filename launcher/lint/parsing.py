@@ -133,7 +133,7 @@ def passed_over(given: Given, wrapper: Wrapper, within: Release) -> str | None:
         name = within.catalogue.canonical(given.name.lstrip("-"))
         is_its_own = bool(given.values) and wrapper.takes(name, " ".join(given.values))
         return f"{wrapper.name} reads it" if given.problem and is_its_own else None
-    if wrapper.has(given.word) and not within.catalogue.accepted_by(given.read):
+    if wrapper.has(given.word) and not within.catalogue.has(given.read):
         return f"{wrapper.name} reads it"
     if is_unjudged(given, within):
         engine = within.catalogue.engine
@@ -282,7 +282,7 @@ def _carried(word: str, within: Release) -> Concern | None:
     [own] = [name for name in NAMES if dialect(name).options is within.catalogue]
     for name in NAMES:
         theirs, engine = dialect(name).options, within.catalogue.engine
-        if name != own and theirs.accepted_by(theirs.reads(word, "").name):
+        if name != own and theirs.has(theirs.reads(word, "").name):
             canonical = theirs.canonical(theirs.reads(word, "").name.lstrip("-"))
             why = (
                 f"it is {theirs.engine}'s, no release of {engine} has it: the arguments are refused"

@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 from conftest import World
-from rig import healthy
+from rig import healthy, packaged
 
 from launcher.capacity import sizes
 from launcher.capacity.estimate import fit
@@ -27,7 +27,6 @@ from launcher.plan.findings import Severity
 from launcher.plan.plan import POINTS, Plan, Setting
 
 ENVIRON = {"HOME": "/nowhere"}
-NAMES = tuple(one.name for one in layers.all_profiles(ENVIRON))
 RELEASES = {
     name: dialect(name).options.releases[dialect(name).options.releases.index(first) :]
     for name, first in (("sglang", "0.5.9"), ("vllm", "0.16.0"))
@@ -35,14 +34,8 @@ RELEASES = {
 
 
 @cache
-def engine_of(name: str) -> str:
-    return load(PlanRequest(name), ENVIRON).profile.engine.kind
-
-
-@cache
-def at(name: str, point: str, release: str = "", *settings: str, arch: str | None = None) -> Plan:
-    ask = PlanRequest(name, (f"operating_point={point}", *settings))
-    return planned(ask, ENVIRON, Target(release or None, arch))[0]
+def at(name: str, point: str, release: str = "", *settings: str) -> Plan:
+    return packaged.plan(name, release or None, None, f"operating_point={point}", *settings)
 
 
 def depth(plan: Plan) -> int:
@@ -60,34 +53,34 @@ def fits(plan: Plan) -> list[str]:
     return [said.what for said in made.said if said.severity is Severity.FAIL]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_each_point_of_each_profile_resolves_fits_and_is_accepted_in_each_release(
+def refused(plan: Plan, release: str) -> list[str]:
+    """The options that rules chose and the release does not take."""
+    known = dialect(plan.engine).options.release(release)
+    ours = [one for one in plan.settings if one.layer.startswith("rule") and one.option]
+    return [one.name for one in ours if not known.accepts(one.name)]
+
+
+@pytest.mark.parametrize("name", packaged.EVERY)
+def test_each_point_of_each_profile_resolves_fits_and_is_accepted_and_drafts_less_under_more_load(
     name: str,
 ) -> None:
-    engine = engine_of(name)
-    for release in RELEASES[engine]:
-        known = dialect(engine).options.release(release)
-        for point in POINTS:
-            plan = at(name, point, release)
-            if not plan.ruled or not plan.gpus:
-                continue
-            ours = [one for one in plan.settings if one.layer.startswith("rule") and one.option]
-            refused = [one.name for one in ours if not known.accepts(one.name)]
+    """In the newest release and every other one; the next profile has those between."""
+    engine = packaged.engine(name)
+    turn = packaged.of(engine).index(name)
+    *older, newest = RELEASES[engine]
+    for release in (*older[turn % 2 :: 2], newest):
+        plans = {point: at(name, point, release) for point in POINTS}
+        depths = [depth(plan) for plan in plans.values()]
+        pointed = {point: plan for point, plan in plans.items() if plan.ruled and plan.gpus}
 
+        assert depths == sorted(depths, reverse=True), release
+        for point, plan in pointed.items():
             assert plan.point == point
-            assert not refused, f"{release} {point}"
+            assert not refused(plan, release), f"{release} {point}"
             assert not fits(plan), f"{release} {point}"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_latency_never_drafts_fewer_tokens_than_more_load(name: str) -> None:
-    for release in RELEASES[engine_of(name)]:
-        depths = [depth(at(name, point, release)) for point in POINTS]
-
-        assert depths == sorted(depths, reverse=True), release
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if "pro6000" in name])
+@pytest.mark.parametrize("name", [name for name in packaged.EVERY if "pro6000" in name])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_glm_5_on_sm120_gets_no_attention_dp_and_is_told_so(name: str, point: str) -> None:
     plan = at(name, point)

@@ -149,9 +149,12 @@ PIECES = {
 
 @pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES)
 def test_a_hostile_text_ends_soon(piece: str) -> None:
-    """As long as what is read at most; the bound is the one of every test."""
-    for head in ("A=xx\nsglang serve --model-path m ", "a: &a [x]\ncommand: [sglang, serve]\n"):
-        found = read(head + piece * (MOST // len(piece)))
+    """As long as what is read at most, a fourth of it in a tree; the bound is the one of every
+    test.
+    """
+    shell, tree = "A=xx\nsglang serve --model-path m ", "a: &a [x]\ncommand: [sglang, serve]\n"
+    for head, length in ((shell, MOST), (tree, MOST // 4)):
+        found = read(head + piece * (length // len(piece)))
 
         assert len(found.launches) <= 100
 

@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from launcher.config.composed import Composed
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.engines.engine import dialect
@@ -59,9 +61,14 @@ IMAGES = {
 }
 
 
-def planned(name: str, release: str = "0.5.23", key: str | None = None, folder: str = RUN) -> Plan:
+@cache
+def loaded(ask: PlanRequest) -> Composed:
+    return load(ask, {"HOME": "/root"})
+
+
+def planned(name: str, release: str = "0.5.23", key: str | None = None) -> Plan:
     ask = PlanRequest(name, api_key_file=key)
-    return resolve(load(ask, {"HOME": "/root"}), ask, Path(folder), {}, Target(release))
+    return resolve(loaded(ask), ask, Path(RUN), {}, Target(release))
 
 
 PLAN = planned("8xpro6000")
@@ -95,16 +102,17 @@ def comes_back(plan: Plan, form: str) -> None:
             assert text[slice(*word.span)] == word.value
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", PROFILES)
-def test_every_packaged_profile_comes_back(name: str, form: str) -> None:
+def test_every_packaged_profile_comes_back(name: str) -> None:
     """In releases of all times; each form and profile begins with another."""
-    if form == "kubernetes" and planned(name).nodes:
-        return  # pods find each other by other words: tests/formats/test_containers.py
-    known = dialect(planned(name).engine).options.releases
-    for release in known[(FORMS.index(form) + PROFILES.index(name)) % 8 :: 8]:
-        comes_back(planned(name, release), form)
-    comes_back(planned(name, key="/etc/glm5/key"), form)
+    keyed = planned(name, key="/etc/glm5/key")
+    known = dialect(keyed.engine).options.releases
+    for number, form in enumerate(FORMS):
+        if form == "kubernetes" and keyed.nodes:
+            continue  # pods find each other by other words: tests/formats/test_containers.py
+        for release in known[(number + PROFILES.index(name)) % 12 :: 12]:
+            comes_back(planned(name, release), form)
+        comes_back(keyed, form)
 
 
 def writable(plan: Plan, form: str) -> bool:
@@ -113,7 +121,9 @@ def writable(plan: Plan, form: str) -> bool:
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=50)
 @given(words=st.lists(TEXT, max_size=4), env=st.dictionaries(NAMES, TEXT, max_size=3))
+@example(words=[], env={"A": "<<"})
 @example(words=AWKWARD, env={"A": "$HOME 'x' \"y\" \\ % ; \n é", "B": ""})
 def test_any_value_comes_back(form: str, words: list[str], env: dict[str, str]) -> None:
     words = [word for text in words for word in ("--x", text)]

@@ -9,6 +9,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,11 @@ def service(text: str, folder: Path) -> dict[str, Any]:
     return dict(json.loads(read.stdout)["services"]["server"])
 
 
-@pytest.mark.parametrize("form", ["alone", "supervised"])
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize(
+    ("name", "form"), [*zip(PROFILES, cycle(("alone", "supervised")), strict=False)]
+)
 def test_compose_takes_every_profile(name: str, form: str, tmp_path: Path) -> None:
+    """Alone and supervised by turns."""
     plan = planned(name, ANYWHERE)
     text = supervised(plan, "compose") if form == "supervised" else written(plan, "compose")
     made = service(text, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import stat
@@ -72,11 +73,11 @@ def require_unharmed(text: str, target: Target) -> Fixed:
 
 @pytest.mark.parametrize("case", OURS, ids=lambda case: case.stem)
 def test_no_text_of_others_is_harmed(case: Path) -> None:
-    """The newest release and every other one, each with one of the architectures in turn; the next
-    text has those between.
+    """The newest release and every fourth one, each with one of the architectures in turn; the next
+    texts have those between.
     """
-    first, newest = OURS.index(case) % 2, CATALOGUE.releases[-1]
-    for number, release in enumerate((*CATALOGUE.releases[first:-1:2], newest)):
+    first, newest = OURS.index(case) % 4, CATALOGUE.releases[-1]
+    for number, release in enumerate((*CATALOGUE.releases[first:-1:4], newest)):
         arch = ARCHS[(number + OURS.index(case)) % len(ARCHS)]
         require_unharmed(case.read_text(), Target(release, arch))
 
@@ -148,14 +149,18 @@ def test_an_edit_is_what_the_text_says_after_it_and_all_that_it_says(data: st.Da
 
 
 def test_nearly_every_edit_has_a_place_in_the_text() -> None:
-    tried = done = 0
-    for case, number in places():
-        text = case.read_text()
-        reading = read(text)
-        for edit in edits(reading.launches[number]):
-            tried += 1
-            done += patched(text, reading, number, edit) is not None
-    assert done / tried > 0.95
+    """Of each fourth one that there is."""
+    count = itertools.count()
+    done = [
+        patched(text, reading, number, edit) is not None
+        for case in READ
+        for text in [case.read_text()]
+        for reading in [read(text)]
+        for number, launch in enumerate(reading.launches)
+        for edit in edits(launch)
+        if next(count) % 4 == 0
+    ]
+    assert sum(done) / len(done) > 0.95
 
 
 # -- form by form ----------------------------------------------------------------------------------

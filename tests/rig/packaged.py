@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from launcher.config.composed import Composed
 from launcher.config.layers import PACKAGED
 from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
@@ -17,9 +18,15 @@ EVERY = tuple(sorted(path.stem for path in PACKAGED.glob("*.toml")))
 
 
 @cache
+def composed(name: str, *settings: str) -> Composed:
+    """A shipped profile with settings, found sound: once, whatever it is resolved for."""
+    ask = PlanRequest(str(PACKAGED / f"{name}.toml"), settings)
+    return load(ask, {"HOME": "/home/op"})
+
+
 def engine(name: str) -> str:
     """The engine that a shipped profile is for."""
-    return load(PlanRequest(str(PACKAGED / f"{name}.toml")), {}).profile.engine.kind
+    return composed(name).profile.engine.kind
 
 
 def of(kind: str) -> tuple[str, ...]:
@@ -38,4 +45,4 @@ def plan(name: str, release: str | None = None, arch: str | None = None, *settin
     """A shipped profile resolved for a release and an architecture."""
     ask = PlanRequest(str(PACKAGED / f"{name}.toml"), settings)
     target = Target(release, arch, engine=engine(name))
-    return resolve(load(ask, {"HOME": "/home/op"}), ask, Path("/state"), {}, target)
+    return resolve(composed(name, *settings), ask, Path("/state"), {}, target)
