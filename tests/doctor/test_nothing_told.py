@@ -27,7 +27,7 @@ TEXTS = {
     if path.is_file() and path.suffix not in (".md", ".json")
 }
 # What they judge is there with a bare list of GPUs: how many it has.
-COUNTS = {"driver-answers", "gpu-count", "p2p-status"}
+COUNTS = {"driver-answers", "gpu-count", "nvlink-links", "p2p-status"}
 NVLINKS = """\
         GPU0    GPU1    CPU Affinity    NUMA Affinity
 GPU0     X      NV18    0-55            0

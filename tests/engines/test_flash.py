@@ -92,7 +92,10 @@ def test_the_fault_of_an_old_release_ends_where_the_model_is_known_first(family:
 
 
 def test_on_b200_it_is_served_from_the_first_release_that_knows_it() -> None:
-    assert told("0.5.20", profile=B200) == []
+    assert told("0.5.21", profile=B200) == []
+    [clamp] = told("0.5.20", profile=B200)  # of experts that later releases are served with
+    assert "SwiGLU clamp" in clamp
+    assert told("0.5.20", "flags.moe-runner-backend=flashinfer_trtllm", profile=B200) == []
     assert any("does not know" in what for what in told("0.5.19", profile=B200))
 
 
@@ -125,7 +128,8 @@ def test_what_goes_wrong_with_it_is_told_and_sound_without(
 
 
 def test_deep_gemm_turned_off_wants_its_pre_norm_off_in_the_first_release() -> None:
-    made = plan("env.SGLANG_ENABLE_JIT_DEEPGEMM=0", profile=B200)
+    experts = "flags.moe-runner-backend=flashinfer_trtllm"
+    made = plan("env.SGLANG_ENABLE_JIT_DEEPGEMM=0", experts, profile=B200)
     [wanted] = [row.id for row in issues.every_issue() if "hc_prenorm" in row.what]
 
     assert [issue.id for issue in found(made, "0.5.20")] == [wanted]
