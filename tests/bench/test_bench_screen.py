@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from launcher.bench.record import Beside, Level, Line, Objective, Round, Run, Ti
 from launcher.errors import UserError
 from launcher.operate import bench_compare, bench_files
 from launcher.output import bench as screens
-from launcher.output.bench_plot import terminal
+from launcher.output.bench_plot import figure, has_points, terminal
 
 RUN = Run(
     time="2026-11-26T20:00:00.000Z",
@@ -58,6 +60,8 @@ def level(concurrency: int, speed: float) -> Level:
         tpot_ms=Times(12.34, 123.4, 1234.5),
         goodput_req_s=1.5,
         good=30,
+        one_piece=0,
+        counted=True,
         accept_length=2.81,
         cache_hits=0.42,
         joules_per_token=12.34,
@@ -78,6 +82,8 @@ def rounds(concurrency: int, speeds: list[float]) -> list[Round]:
             tpot_ms=Times(1, 2, 3),
             goodput_req_s=0.8,
             good=8,
+            one_piece=0,
+            counted=True,
             accept_length=None,
             cache_hits=None,
             watts=None,
@@ -91,6 +97,7 @@ def rounds(concurrency: int, speeds: list[float]) -> list[Round]:
 VERDICT = Verdict(
     trusted=True,
     reasons=(),
+    held="each answer is sound, tokens are as the server's own counters say",
     ended="complete",
     beside=(
         Beside(
@@ -191,6 +198,49 @@ def test_a_plot_wants_two_points_and_room() -> None:
     assert terminal([level(1, 10), level(8, 20)], 30) == ""
     assert "\x1b" not in terminal([level(1, 10), level(8, 20)], 80)
     assert all(len(line) <= 80 for line in terminal([level(1, 10), level(8, 20)], 80).split("\n"))
+
+
+def test_no_axis_of_a_plot_goes_below_nothing() -> None:
+    same = [level(at, 20.0) for at in (1, 8)]
+    slower = [*same, replace(level(64, 900.0), tpot_ms=Times(0.2, 1, 1))]
+    whole = [replace(one, tpot_ms=Times(None, None, None)) for one in same]
+
+    for told in (same, slower):
+        plot = terminal(told, 80)
+        assert "0.0" in plot
+        assert not re.search(r"-\d", plot), plot
+    assert terminal(whole, 80) == ""
+    assert not has_points(whole)
+
+
+def test_the_name_of_a_point_stands_within_the_frame() -> None:
+    pytest.importorskip("matplotlib")
+    drawn = figure([level(2, 30.0)], "stub")
+    drawn.savefig(io.BytesIO(), format="png")
+    (axes,) = drawn.axes
+    (name,) = axes.texts
+
+    assert axes.bbox.x1 >= name.get_window_extent().x1
+
+
+def test_answers_in_one_piece_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = replace(level(1, 40), one_piece=30, good=0, tpot_ms=Times(None, None, None))
+    shown([RUN, whole, VERDICT])
+    told = " ".join(capsys.readouterr().out.split())
+
+    assert "30 of 32 answers came in one piece" in told
+    assert "-/-/-" in told
+    shown(LINES)
+    assert "in one piece" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held", ["as its counters say", "by its usage alone"])
+def test_what_is_trusted_says_what_was_held_against_what(
+    capsys: pytest.CaptureFixture[str], held: str
+) -> None:
+    shown([RUN, level(1, 40), replace(VERDICT, held=held)])
+
+    assert f"trusted   {held}" in capsys.readouterr().out
 
 
 def kept(path: Path, lines: list[Line]) -> Path:

@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,12 +124,13 @@ def of_bench(world: World) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
 def test_whatever_ends_it_no_child_is_left_and_what_was_measured_is_kept(
     up: World, tmp_path: Path, number: signal.Signals
 ) -> None:
     pid, kept = tmp_path / "pid", tmp_path / "kept.jsonl"
-    started = up.start(*SHORT, "--save", str(kept), "--json")
+    (own := tmp_path / "tmp").mkdir()
+    started = up.start(*SHORT, "--save", str(kept), "--json", TMPDIR=str(own))
     until(lambda: kept.exists() and '"round"' in kept.read_text(), "a round is kept")
     generator(up, how="slow", pid=str(pid))
     until(pid.exists, "the next round runs")
@@ -136,6 +138,7 @@ def test_whatever_ends_it_no_child_is_left_and_what_was_measured_is_kept(
     started.send_signal(number)
     started.wait(30)
     until(lambda: not of_bench(up), "the generator is gone")
+    until(lambda: not list(own.iterdir()), "its folder is, too")
 
     told = lines(kept.read_text())
     assert told[0]["line"] == "run"
@@ -251,7 +254,10 @@ def test_where_no_lock_can_be_had_that_is_said(world: World) -> None:
 def test_a_server_that_drips_is_measured_no_longer_than_it_may(up: World) -> None:
     """All that is asked has one deadline: by itself each question takes ten seconds."""
     up.faults(drips=["/v1/loads", "/metrics"])
+    began = time.monotonic()
     done = up.run(*SHORT, "--within", "10", "--json")
+
+    assert time.monotonic() - began < 20, "10 s, and what a command takes to start"
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "no time was left to measure it" in lines(done.stdout)[-1]["reasons"][0]
