@@ -192,6 +192,7 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
     from launcher.output.bench import Screen, compared
 
     differs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     files = [Path(one) for one in (a, b)]
     are_files = [one.is_file() or one.suffix == ".jsonl" for one in files]
     paired = not any(are_files)
@@ -200,15 +201,15 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
     if paired:
         screen = Screen(as_json=as_json)
         try:
-            told = bench_compare.of_servers(
-                _subject(_instance(a), wish), _subject(_instance(b), wish), wish.rounds, screen.show
-            )
+            both = (_subject(_instance(a), wish), _subject(_instance(b), wish))
+            told = bench_compare.of_servers(*both, wish.rounds, screen.show)
         finally:
             screen.close()
+        notes = tuple(f"{at}: {one}" for at, it in zip("AB", both, strict=True) for one in it.notes)
     else:
         told = bench_compare.of_records(*files)
-        differs = bench_compare.differences(*files)
-    compared(told, a, b, differs, as_json=as_json, paired=paired)
+        differs, notes = bench_compare.differences(*files), bench_compare.notes(*files)
+    compared(told, a, b, differs, notes, as_json=as_json, paired=paired)
     return Exit.NO if any(one.verdict == "worse" for one in told) else Exit.FINE
 
 

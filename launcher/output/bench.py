@@ -195,15 +195,18 @@ def compared(
     a: str,
     b: str,
     differs: Sequence[str] = (),
+    notes: Sequence[str] = (),
     *,
     as_json: bool,
     paired: bool,
 ) -> None:
-    """B beside A; `differs`: what is not alike but for their figures."""
+    """B beside A; `differs`: what is not alike but for their figures; `notes`: what a reader must
+    know of either.
+    """
     if as_json:
         for one in told:
-            line = {"schema": SCHEMA, "line": "compared", **asdict(one), "differs": [*differs]}
-            print(json.dumps(line))
+            line = {"schema": SCHEMA, "line": "compared", **asdict(one)}
+            print(json.dumps({**line, "differs": [*differs], "notes": [*notes]}))
         return
     from launcher.output.console import columns, console, row, words
 
@@ -212,6 +215,8 @@ def compared(
     screen.print(row("B", b, 3))
     for what in differs:
         screen.print(words(("differs", "yellow"), f"   {what}"))
+    for note in notes:
+        screen.print(words((f"note of {note}", "yellow")))
     heads = ["at once", "A tok/s", "B tok/s", "B by A", "p", ""]
     columns(screen, heads, [*map(_row, told)], gap=2)
     screen.print(words((_how(told, paired=paired), "dim")))

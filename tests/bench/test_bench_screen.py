@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rig.terminal import COLOUR, ENDLESS, WIDTHS, Stream, faults
 
 from launcher.bench.compare import compared
+from launcher.bench.figures import level_of
 from launcher.bench.record import Beside, Level, Line, Objective, Round, Run, Times, Verdict
 from launcher.errors import UserError
 from launcher.operate import bench_compare, bench_files
@@ -115,6 +116,15 @@ VERDICT = Verdict(
     remark="",
     causes=("GPUs 0, 1: 140 W of 600 W, though it is always busy",),
 )
+
+
+def record(speeds: list[float], at: int = 1, verdict: Verdict = VERDICT) -> list[Line]:
+    """A run at one concurrency, with the figures of its rounds."""
+    made = rounds(at, speeds)
+    return [RUN, *made, level_of(made), verdict]
+
+
+(ROUND,) = rounds(1, [40.0])
 LINES: list[Line] = [
     RUN,
     *rounds(1, [39.5, 39.6, 39.7, 39.6]),
@@ -297,11 +307,9 @@ def test_any_bytes_are_a_record_or_refused(
 
 
 def test_records_are_compared_and_equal_ones_not_told_apart(tmp_path: Path) -> None:
-    same = [RUN, *rounds(1, [40, 41, 40, 41]), level(1, 40.5), VERDICT]
-    fast = [RUN, *rounds(1, [50, 51, 50, 51]), level(1, 50.5), VERDICT]
+    same, fast = record([40, 41, 40, 41]), record([50, 51, 50, 51])
     a, b, c = (
-        kept(tmp_path / name, lines)
-        for name, lines in (("a", same), ("b", same), ("c", fast))  # type: ignore[arg-type]
+        kept(tmp_path / name, lines) for name, lines in (("a", same), ("b", same), ("c", fast))
     )
 
     assert [one.verdict for one in bench_compare.of_records(a, b)] == ["not told apart"]
@@ -314,12 +322,20 @@ def test_records_are_compared_and_equal_ones_not_told_apart(tmp_path: Path) -> N
     [
         ([RUN, level(1, 40), replace(VERDICT, trusted=False)], "is not to be trusted"),
         ([RUN, level(1, 40)], "it has no verdict"),
-        ([replace(RUN, scenario="long"), level(1, 40), VERDICT], "b of long"),
-        ([RUN, level(64, 40), VERDICT], "no concurrency in common"),
+        ([replace(RUN, scenario="long"), *record([40.0])[1:]], "b of long"),
+        (record([40.0], 64), "no concurrency in common"),
+        (record([40.0], verdict=replace(VERDICT, reasons=("a slip",))), "says why it is not: a sl"),
+        (
+            [RUN, replace(ROUND, wrong=("2 answers are empty",)), level_of([ROUND]), VERDICT],
+            "contradicts itself: it is trusted, and round 1 at concurrency 1 is not: 2 answers are",
+        ),
+        ([RUN, ROUND, replace(level_of([ROUND]), good=1), VERDICT], "not those of its rounds"),
+        ([RUN, ROUND, VERDICT], "of another concurrency"),
+        ([RUN, ROUND, level_of([ROUND]), level(8, 40), VERDICT], "of another concurrency"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, lines: list[Line], why: str) -> None:
-    good = kept(tmp_path / "a", [RUN, *rounds(1, [40.0] * 4), level(1, 40), VERDICT])
+    good = kept(tmp_path / "a", record([40.0] * 4))
 
     with pytest.raises(UserError, match=why):
         bench_compare.of_records(good, kept(tmp_path / "b", lines))
@@ -342,7 +358,23 @@ def test_hosts_and_users_are_not_in_a_record(tmp_path: Path) -> None:
     assert "somebody" not in text
 
 
-COMPARABLE: list[Line] = [RUN, *rounds(1, [39.5, 39.6, 39.7, 39.6]), level(1, 39.6), VERDICT]
+COMPARABLE = record([39.5, 39.6, 39.7, 39.6])
+
+
+def test_what_a_reader_must_know_of_a_record_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = replace(RUN, notes=("1 request of others in flight when it began (--anyway)",))
+    short = replace(VERDICT, ended="interrupted")
+    a = kept(tmp_path / "a", [busy, *COMPARABLE[1:]])
+    b = kept(tmp_path / "b", record([40.0] * 4, verdict=short))
+    notes, told = bench_compare.notes(a, b), bench_compare.of_records(a, b)
+    screens.compared(told, "a", "b", (), notes, as_json=False, paired=False)
+    out = " ".join(capsys.readouterr().out.split())
+
+    assert "note of A: 1 request of others in flight when it began (--anyway)" in out
+    assert "note of B: it ended before its time: interrupted" in out
+    assert bench_compare.notes(good := kept(tmp_path / "c", COMPARABLE), good) == ()
 
 
 def test_options_that_differ_are_named_and_a_plan_that_does_in_what_no_record_has(
