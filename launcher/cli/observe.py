@@ -123,7 +123,7 @@ def events(
         from launcher.files.placing import target
         from launcher.output.starts import show
 
-        picture = target(svg, f"starts-{instance.name}.svg") if svg else None
+        picture = target(svg, f"starts-{instance.name}.svg", ".svg") if svg else None
         show(written.past_starts(instance, number, since), as_json=as_json, svg=picture)
         return
     screen = None

@@ -20,6 +20,7 @@ import psutil
 import pytest
 import requests
 from conftest import ROOT, World, end, until
+from rig.mounts import mounted
 
 from launcher.errors import UserError
 from launcher.operate import bench_alone
@@ -306,7 +307,24 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
     with made:
         made.write(b"x")
 
-    assert "no space left on device" in made.failed
+    assert made.failed == f"{tmp_path}/file could not be written: no space left on device"
+    assert not made.path.exists()
+
+
+def test_on_a_full_disk_it_is_measured_and_told(up: World) -> None:
+    """What there is no room for is not there, and no part of it."""
+    full = up.folder / "full"
+    full.mkdir()
+    with mounted(full, "-t", "tmpfs", "-o", "size=4k,mode=755", "none"):
+        (full / "filler").write_bytes(b"x" * 4096)
+        done = up.run(*SHORT, "--save", f"{full}/x.jsonl", "--plot", f"{full}/d/")
+        left = [str(one.relative_to(full)) for one in full.rglob("*")]
+
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "x.jsonl could not be written: no space left on device" in done.stderr
+    assert ".png could not be written: no space left on device" in done.stderr
+    assert "trusted" in done.stdout
+    assert sorted(left) == ["d", "filler"]
 
 
 def test_a_record_is_never_written_over(up: World, tmp_path: Path) -> None:
