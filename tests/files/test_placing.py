@@ -30,7 +30,7 @@ def test_a_picture_has_a_pictures_name(tmp_path: Path) -> None:
         assert target(f"{tmp_path}/{name}", "b.png", ".png") == tmp_path / name
     assert target(f"{tmp_path}/x.y/", "b.png", ".png") == tmp_path / "x.y" / "b.png"
     for name in ("a.txt", "png", "a.png.gz"):
-        with pytest.raises(UserError, match="does not end in .png"):
+        with pytest.raises(UserError, match=r"does not end in \.png"):
             bench_files.place(f"{tmp_path}/{name}", "stub", "png", only=True)
 
 
