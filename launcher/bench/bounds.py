@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from launcher.engines.generator import Answer, Sample
 
-LONGEST = 32  # characters of a token, over a whole text; one alone may be 128 spaces
+LONGEST = 16  # characters of a token, over a whole text; one alone may be 128 spaces
 SPARE = 1024  # characters: so that a short text may be of the longest ones
 UNSEEN = 8  # tokens of an answer without a text: its end, what a parser strips
 TEMPLATE = 8192  # tokens that a chat template, with its system prompt, puts around a question

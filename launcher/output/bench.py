@@ -170,7 +170,7 @@ def _verdict(screen: Console, told: Verdict) -> None:
     from launcher.output.console import row, words
 
     if told.trusted:
-        screen.print(words(("trusted", "bold green"), f"   {told.held}"))
+        screen.print(row("trusted", told.held, style="bold green"))
     else:
         screen.print(words(("not to be trusted", "bold red")))
         for reason in told.reasons:

@@ -89,6 +89,8 @@ def test_a_person_gets_a_table_and_the_verdict(up: World) -> None:
         ("refused", "8 of 8 requests failed: Unauthorized"),
         ("empty", "1 of 8 answers are empty"),
         ("loop", "1 of 8 answers are no text"),
+        ("swapped", "answers are wrong: "),
+        ("hours", "it measured 10,000.00 s, and ran for "),
     ],
 )
 def test_what_is_not_sound_is_not_to_be_trusted(up: World, how: str, why: str) -> None:

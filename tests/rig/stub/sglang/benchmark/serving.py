@@ -10,6 +10,8 @@ Faults come from `bench` in $STUB_FAULTS:
          "empty"     the text of one answer is left out
          "loop"      one answer says the same again and again
          "asked"     counts the tokens that were asked for
+         "swapped"   tells each answer as that of the question before
+         "hours"     tells of a round that took hours
          "slow"      waits before it begins
     pid: path        writes its process id there
 """
@@ -86,6 +88,10 @@ for number, row in enumerate(rows):
     told["generated_texts"].append(text)
     told["errors"].append(error)
 result = {"duration": max(time.monotonic() - began, 0.01), "completed": len(rows), **told}
+if how == "swapped":
+    result["generated_texts"] = told["generated_texts"][1:] + told["generated_texts"][:1]
+if how == "hours":
+    result["duration"] = 1e4
 result["server_info"] = {"api_key": key, "launch_command": f"--api-key {key}"}
 line = json.dumps(result) + "\n"
 with Path(args.output_file).open("a") as file:
