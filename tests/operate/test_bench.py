@@ -10,8 +10,10 @@ import json
 import os
 import signal
 import stat
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,10 @@ import requests
 from conftest import ROOT, World, end, until
 from rig.mounts import mounted
 
+from launcher.engines.engine import generator as generator_of
+from launcher.engines.generator import Wanted
 from launcher.errors import UserError
-from launcher.operate import bench_alone
+from launcher.operate import bench_alone, bench_run
 from launcher.statedir.folder import StateDir
 
 KEY = "sk-quite-secret-4711"
@@ -112,6 +116,21 @@ def test_a_generator_that_hangs_is_killed_with_all_that_it_started(up: World) ->
     assert done.returncode == 1, done.stderr
     assert "was not done within 10 s" in lines(done.stdout)[-1]["reasons"][0]
     assert not of_bench(up)
+
+
+def test_a_result_that_is_far_too_large_is_not_read() -> None:
+    """Nor does it take memory: eight answers of 32 tokens have no gigabyte."""
+    write = "import os, sys; os.truncate(sys.argv[1], 1 << 30)"
+    made = replace(
+        generator_of("sglang"),
+        argv=lambda wanted: (sys.executable, "-c", write, str(wanted.result)),
+    )
+    wanted = Wanted("", None, "", "", "", "", ("What?",) * 8, 32, 1, {}, Path(), Path())
+    ran = bench_run.run(made, wanted, os.environ, None, 60, lambda _: None)
+
+    assert ran.sample is None
+    assert "has 1,024 MiB: answers are longer than their tokens can be" in ran.why
+    assert 0 < ran.took < 60
 
 
 def of_bench(world: World) -> list[psutil.Process]:
