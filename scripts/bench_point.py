@@ -8,20 +8,25 @@ import sys
 from pathlib import Path
 
 from launcher.bench.point import rows_of, text_of
-from launcher.operate.bench_files import record
+from launcher.errors import UserError
+from launcher.operate.bench_compare import trusted
 
 
 def main(paths: list[str]) -> int:
     """Print the rows of each record; 1 if one gave none."""
     status = 0
     for path in paths:
-        found = record(Path(path))
-        trusted = found.verdict is not None and found.verdict.trusted
-        rows = rows_of(found.run, found.levels) if trusted else []
-        if not rows:
-            print(f"{path}: not trusted, or its model or GPU is not known", file=sys.stderr)
+        try:
+            found = trusted(Path(path))
+        except UserError as error:
+            print(error.what, file=sys.stderr)
             status = 1
-        print(text_of(rows))
+            continue
+        if rows := rows_of(found.run, found.levels):
+            print(text_of(rows))
+        else:
+            print(f"{path}: its model or GPU is not known", file=sys.stderr)
+            status = 1
     return status
 
 

@@ -1,7 +1,9 @@
 """Figures of a sample: how they are computed, the same for every engine. Pure.
 
 The time for a token is that of one request: from its first token to its last, by the tokens between
-(one that made a single token has none). A request is good if it kept both limits of the objective.
+(one that made a single token has none). Nobody knows it of an answer that came in one piece, as
+through a proxy that buffers. A request is good if it is known to have kept both limits of the
+objective.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from statistics import median
 from launcher.bench.record import Level, Objective, Round, Times
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Answer, Sample
+
+AT_ONCE = 1e-4  # seconds a token of one request: below it no server makes them, a buffer had them
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -33,8 +37,14 @@ def times(seconds: Sequence[float]) -> Times:
 
 
 def per_token(answer: Answer) -> float | None:
-    """Seconds a token after the first; None where there is none."""
-    return answer.rest / (answer.output_tokens - 1) if answer.output_tokens > 1 else None
+    """Seconds a token after the first; None where there is none, or where nobody knows."""
+    has_none = answer.output_tokens <= 1 or is_one_piece(answer)
+    return None if has_none else answer.rest / (answer.output_tokens - 1)
+
+
+def is_one_piece(answer: Answer) -> bool:
+    """Whether tokens came all at once: apart is only how fast the client took them."""
+    return answer.rest < AT_ONCE * (answer.output_tokens - 1)
 
 
 def is_good(answer: Answer, objective: Objective) -> bool:
@@ -43,6 +53,7 @@ def is_good(answer: Answer, objective: Objective) -> bool:
     return (
         bool(answer.text.strip())
         and not answer.error
+        and not is_one_piece(answer)
         and 1000 * answer.first <= objective.ttft_ms
         and (token is None or 1000 * token <= objective.tpot_ms)
     )
@@ -76,6 +87,8 @@ def round_of(
         tpot_ms=times([one for one in map(per_token, answers) if one is not None]),
         goodput_req_s=round(good / seconds, 3) if seconds > 0 else 0.0,
         good=good,
+        one_piece=sum(is_one_piece(one) for one in answers),
+        counted=counted.answered is not None,
         accept_length=_accepted(counted),
         cache_hits=_share(counted.cached, counted.prompts),
         watts=None if watts is None else round(watts, 1),
@@ -115,6 +128,8 @@ def level_of(rounds: Sequence[Round]) -> Level:
         tpot_ms=_middle([one.tpot_ms for one in rounds]),
         goodput_req_s=median(one.goodput_req_s for one in rounds),
         good=sum(one.good for one in rounds),
+        one_piece=sum(one.one_piece for one in rounds),
+        counted=all(one.counted for one in rounds),
         accept_length=_median([one.accept_length for one in rounds]),
         cache_hits=_median([one.cache_hits for one in rounds]),
         joules_per_token=_median([one.joules_per_token for one in rounds]),

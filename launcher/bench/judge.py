@@ -3,7 +3,8 @@
 What load generators report is not: a server that refuses everything looks fastest, empty answers
 count as successes, tokens that were asked for as tokens that were made, and the exit status says
 nothing. So every answer must have a text that is one, and the server's own counters must have moved
-by what the clients were told.
+by what the clients were told. A question that has a right answer gets that: generators tell answers
+in the order of their prompts (read: both gather them).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from launcher.bench.bounds import Asked, impossible, is_too_long
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Answer, Sample
 from launcher.printable import line
@@ -24,6 +26,7 @@ AGAIN = 3  # times
 _RULES = re.compile(r"[-=_*~.|+#:\s]{4,}")  # lines of tables and headings are no gibberish
 OWN_A_MINUTE = 600  # tokens that the launcher's probes and its canary have it make
 _LONGEST = 120  # characters of an error that are shown
+_LOOKED_AT = 4096  # at each of its ends
 # What clients written in Python (aiohttp, requests, urllib) call what `server.unanswered` tells.
 _THEIRS = (
     (re.compile(r"refused|connect call failed|cannot connect", re.I), "connection refused"),
@@ -36,24 +39,21 @@ _THEIRS = (
 )
 
 
-def wrong(
-    sample: Sample,
-    asked: int,
-    tokens: int,
-    warmed: int,
-    counted: Figures,
-    expected: Sequence[str] = (),
-) -> tuple[str, ...]:
+def wrong(sample: Sample, asked: Asked, counted: Figures) -> tuple[str, ...]:
     """Why a round is not to be trusted, all there is to say; () where it is.
 
-    `asked` requests of at most `tokens` each, after `warmed` ones to warm up; `counted` is what the
-    server counted meanwhile. Where something is `expected`, each answer fits one of these patterns.
+    `counted` is what the server counted meanwhile. Answers that are longer than they can be are not
+    looked at.
     """
+    answered = (*_answers(sample, len(asked.prompts)),)
+    if far := sum(is_too_long(one, asked.tokens) for one in sample.answers):
+        what = f"{far} of {len(sample.answers)} answers are longer than their tokens can be"
+        return (*answered, what)
     return (
-        *_answers(sample, asked),
-        *_texts(sample.answers, expected),
-        *_clock(sample, tokens),
-        *_counts(sample, tokens, warmed, counted),
+        *answered,
+        *_texts(sample.answers, asked.expected),
+        *impossible(sample, asked),
+        *_counts(sample, asked, counted),
     )
 
 
@@ -70,7 +70,8 @@ def _first(error: str) -> str:
     """What an error says: its first line, of a traceback the last, in words of ours where it is of
     a connection.
     """
-    lines = [one for one in error.strip().splitlines() if one.strip()] or ["it does not say why"]
+    ends = error if len(error) <= 2 * _LOOKED_AT else f"{error[:_LOOKED_AT]}\n{error[-_LOOKED_AT:]}"
+    lines = [one for one in ends.strip().splitlines() if one.strip()] or ["it does not say why"]
     said = line(lines[-1 if lines[0].startswith("Traceback") else 0].strip())
     return next((ours for theirs, ours in _THEIRS if theirs.search(said)), said[:_LONGEST])
 
@@ -83,14 +84,22 @@ def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:
     faults = Counter(fault for one in texts if (fault := unsound(one)))
     for fault, count in faults.most_common():
         yield f"{count} of {len(told)} answers are no text: {fault}"
-    if expected and not faults:
-        odd = [one for one in texts if not _fits(one, expected)]
+    if len(expected) == len(told) and not faults:
+        odd = [
+            (one.text, pattern)
+            for one, pattern in zip(told, expected, strict=True)
+            if one.text.strip() and not one.error and not _fits(one.text, pattern)
+        ]
         if odd:
-            yield f"{len(odd)} of {len(told)} answers are wrong: {line(odd[0])[:60]!r}"
+            text, pattern = odd[0]
+            yield (
+                f"{len(odd)} of {len(told)} answers are wrong: {line(text)[:60]!r} where"
+                f" {pattern[:60]!r} is right"
+            )
 
 
-def _fits(text: str, expected: Sequence[str]) -> bool:
-    return any(re.search(one, text, re.IGNORECASE | re.DOTALL) for one in expected)
+def _fits(text: str, expected: str) -> bool:
+    return bool(re.search(expected, text, re.IGNORECASE | re.DOTALL))
 
 
 def unsound(text: str) -> str | None:
@@ -115,19 +124,7 @@ def _loop(words: Sequence[str]) -> str | None:
     return None
 
 
-def _clock(sample: Sample, tokens: int) -> Iterator[str]:
-    answered = [one for one in sample.answers if one.text.strip() and not one.error]
-    if sample.seconds <= 0:
-        yield "it took no time"
-    if untimed := sum(one.first <= 0 for one in answered):
-        yield f"{untimed} answers have no time to their first token"
-    if uncounted := sum(one.output_tokens < 1 for one in answered):
-        yield f"the server counted no token for {uncounted} answers"
-    if beyond := sum(one.output_tokens > tokens for one in answered):
-        yield f"{beyond} answers have more tokens by its usage than the {tokens} asked for"
-
-
-def _counts(sample: Sample, tokens: int, warmed: int, counted: Figures) -> Iterator[str]:
+def _counts(sample: Sample, asked: Asked, counted: Figures) -> Iterator[str]:
     """Its counters must have moved by what clients were told, what warmed it up, and what its
     launcher asks.
     """
@@ -140,7 +137,8 @@ def _counts(sample: Sample, tokens: int, warmed: int, counted: Figures) -> Itera
             f" {counted.answered:.0f}"
         )
     own = OWN_A_MINUTE * math.ceil(sample.seconds / 60)
-    if counted.answered > made + warmed * tokens + own:
+    warmed = (asked.concurrency + 1) * asked.tokens
+    if counted.answered > made + warmed + own:
         yield (
             f"the server made {counted.answered:.0f} tokens meanwhile, {made} of them for this:"
             " somebody else asked it, too"

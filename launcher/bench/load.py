@@ -86,9 +86,9 @@ def prompts(scenario: Scenario, count: int, mark: str) -> tuple[str, ...]:
     )
 
 
-def questions(asks: Sequence[str], count: int) -> tuple[str, ...]:
-    """So many questions, in turn."""
-    return tuple(asks[number % len(asks)] for number in range(count))
+def in_turn(words: Sequence[str], count: int) -> tuple[str, ...]:
+    """So many of some questions, or of what answers them; () of none."""
+    return tuple(words[number % len(words)] for number in range(count)) if words else ()
 
 
 def _prose(drawn: random.Random, words: int) -> str:

@@ -64,8 +64,9 @@ class Run:
 class Round:
     """One run of the load generator at one concurrency.
 
-    `good` requests kept the objective; `texts` is a digest of all answers; `wrong` says why its
-    figures are worth nothing.
+    `good` requests kept the objective; of answers in `one_piece` nobody knows the time of a token;
+    `counted`: the server's own counters were read; `texts` is a digest of all answers; `wrong` says
+    why its figures are worth nothing.
     """
 
     schema: int = SCHEMA
@@ -81,6 +82,8 @@ class Round:
     tpot_ms: Times
     goodput_req_s: float
     good: int
+    one_piece: int
+    counted: bool
     accept_length: float | None
     cache_hits: float | None
     watts: float | None
@@ -110,6 +113,8 @@ class Level:
     tpot_ms: Times
     goodput_req_s: float
     good: int
+    one_piece: int
+    counted: bool
     accept_length: float | None
     cache_hits: float | None
     joules_per_token: float | None
@@ -135,13 +140,15 @@ class Verdict:
     """Whether the figures may be believed, and why not; how they are beside those of others, and
     what makes it slow by what was seen.
 
-    `ended` is complete, interrupted, or why nothing more was measured.
+    `held` says what figures were held against. `ended` is complete, interrupted, or why nothing
+    more was measured.
     """
 
     schema: int = SCHEMA
     line: Literal["verdict"] = "verdict"
     trusted: bool
     reasons: tuple[str, ...]
+    held: str  # "": nothing is trusted
     ended: str
     beside: tuple[Beside, ...]
     remark: str  # why there is nothing beside it; ""

@@ -106,7 +106,7 @@ def bench(
     from launcher.operate.bench import PAIRS, ROUNDS
     from launcher.operate.bench_subject import Wish
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's stays
             signal.signal(number, signal.default_int_handler)
 
@@ -152,7 +152,7 @@ def _measure(
     from launcher.operate.bench import bench
     from launcher.operate.bench_files import Created, Saved, place
     from launcher.output.bench import Screen
-    from launcher.output.bench_plot import picture, require_pictures
+    from launcher.output.bench_plot import has_points, picture, require_pictures
 
     if plot:
         require_pictures()
@@ -163,23 +163,28 @@ def _measure(
         undo.callback(screen.close)
         shown: list[Callable[[Line | Beat], None]] = [screen.show]
         saved = undo.enter_context(Saved(place(save, name, "jsonl"), os.environ)) if save else None
-        image = undo.enter_context(Created(place(plot, name, "png"))) if plot else None
+        drawn = place(plot, name, "png", only=True) if plot else None
+        image = undo.enter_context(Created(drawn)) if drawn else None
         shown += [saved.line] if saved else []
         verdict = bench(_subject(instance, wish), lambda line: _each(shown, line))
         screen.close()
         screen.report()
-        if image and screen.levels:
+        if image and has_points(screen.levels):
             image.write(picture(screen.levels, name))
         files = [one for one in (saved, image) if one]
     for one in files:
         if one.is_whole:
             folding.tell(f"wrote {one.path}", sys.stderr)
+    if image and screen.levels and not has_points(screen.levels):
+        folding.tell("note: no picture: nobody knows the time of a token", sys.stderr)
     failed = [one.failed for one in files if one.failed]
     for what in failed:
         folding.tell(f"error  {what}", sys.stderr, hanging=7)
     if verdict.ended == "interrupted":
         return 130
-    return Exit.FINE if verdict.trusted and not failed else Exit.NO
+    if failed:
+        return Exit.CONFIG
+    return Exit.FINE if verdict.trusted else Exit.NO
 
 
 def _each(shown: Sequence[Callable[[Line | Beat], None]], line: Line | Beat) -> None:
@@ -192,6 +197,7 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
     from launcher.output.bench import Screen, compared
 
     differs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     files = [Path(one) for one in (a, b)]
     are_files = [one.is_file() or one.suffix == ".jsonl" for one in files]
     paired = not any(are_files)
@@ -200,15 +206,15 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
     if paired:
         screen = Screen(as_json=as_json)
         try:
-            told = bench_compare.of_servers(
-                _subject(_instance(a), wish), _subject(_instance(b), wish), wish.rounds, screen.show
-            )
+            both = (_subject(_instance(a), wish), _subject(_instance(b), wish))
+            told = bench_compare.of_servers(*both, wish.rounds, screen.show)
         finally:
             screen.close()
+        notes = tuple(f"{at}: {one}" for at, it in zip("AB", both, strict=True) for one in it.notes)
     else:
         told = bench_compare.of_records(*files)
-        differs = bench_compare.differences(*files)
-    compared(told, a, b, differs, as_json=as_json, paired=paired)
+        differs, notes = bench_compare.differences(*files), bench_compare.notes(*files)
+    compared(told, a, b, differs, notes, as_json=as_json, paired=paired)
     return Exit.NO if any(one.verdict == "worse" for one in told) else Exit.FINE
 
 

@@ -45,10 +45,10 @@ def _workers(
         raise click.BadParameter(str(error)) from None
 
 
-def _health(context: click.Context, parameter: click.Parameter, text: str) -> str:
+def _health(context: click.Context, parameter: click.Parameter, text: str | None) -> str:
     if text and not re.fullmatch(r"/[!-~]*", text):
         raise click.BadParameter("wanted a path: /health")
-    return text
+    return text or ""
 
 
 @gateway_group.command("up")
@@ -81,7 +81,6 @@ def _health(context: click.Context, parameter: click.Parameter, text: str) -> st
 @click.option(
     "--health",
     metavar="PATH",
-    default="",
     callback=_health,
     help="What workers are asked by; else /ready, or /health where one has no /ready.",
 )

@@ -9,11 +9,15 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import augment_usage_errors
 
 from launcher.errors import Exit, UserError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 GROUPS = {
     "Serve": {
@@ -122,12 +126,37 @@ class Context(click.Context):
         return Formatter(width=width, max_width=self.max_content_width)
 
 
+class Filled(click.ParamType):  # type: ignore[type-arg]  # generic in new releases alone
+    """A type that takes no empty word: `--save "$UNSET"` is a slip, and no `--save` left out."""
+
+    def __init__(self, of: click.ParamType[Any]) -> None:
+        self.of = of
+        self.name = of.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises click.BadParameter."""
+        if value == "":
+            self.fail("an empty word: is a variable of the shell not set?", param, ctx)
+        return self.of.convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """What may stand there: paths, where it is one."""
+        return self.of.shell_complete(ctx, param, incomplete)
+
+
 class Group(click.Group):
-    """A group that answers an unknown word with the right one; a long option wants two dashes."""
+    """A group that answers an unknown word with the right one; a long option wants two dashes, and
+    no word is empty.
+    """
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Take a command in, with our help."""
+        """Take a command in, with our help; its words and paths are not empty."""
         cmd.context_class = Context
+        for one in cmd.params:
+            if isinstance(one.type, click.Path | type(click.STRING)):
+                one.type = Filled(one.type)
         super().add_command(cmd, name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -50,7 +50,7 @@ def diagnose_command(file: str, as_json: bool) -> int:
     return diagnosis.show(found, as_json=as_json)
 
 
-def _moment(context: click.Context, parameter: click.Parameter, text: str) -> str:
+def _moment(context: click.Context, parameter: click.Parameter, text: str | None) -> str:
     """A time as the files say it."""
     from launcher.statedir.times import moment
 
@@ -75,7 +75,6 @@ def _moment(context: click.Context, parameter: click.Parameter, text: str) -> st
 @click.option(
     "--since",
     metavar="TIME",
-    default="",
     callback=_moment,
     help="Only later ones, all of them unless -n says how many: 5m, 2h, 1d, '2026-11-27 12:00'.",
 )
@@ -124,7 +123,7 @@ def events(
         from launcher.files.placing import target
         from launcher.output.starts import show
 
-        picture = target(svg, f"starts-{instance.name}.svg") if svg else None
+        picture = target(svg, f"starts-{instance.name}.svg", ".svg") if svg else None
         show(written.past_starts(instance, number, since), as_json=as_json, svg=picture)
         return
     screen = None

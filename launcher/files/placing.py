@@ -8,17 +8,21 @@ import os
 import tempfile
 from pathlib import Path
 
-from launcher.errors import UserError
+from launcher.errors import Exit, UserError
 from launcher.files import places
 from launcher.files.reading import reason
 
 
-def target(said: str, name: str) -> Path:
+def target(said: str, name: str, ending: str = "") -> Path:
     """The file that is meant by a word of the command line: in a folder one called `name`. What
-    ends in a slash is a folder, and made. Raises UserError.
+    ends in a slash is a folder, and made; a file has the `ending` of what comes into it. Raises
+    UserError.
     """
     path = Path(said)
     if not (said.endswith(os.sep) or path.is_dir()):
+        if not path.name.lower().endswith(ending):
+            what = f"{said} does not end in {ending}, which is what comes into it"
+            raise UserError(what, fix=f"name a file{ending}, or a folder/", status=Exit.USAGE)
         return path
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -79,9 +79,11 @@ def bench(it: Subject, tell: Tell) -> Verdict:
     if reasons:
         ended = "it was stopped where its figures could not be trusted"
     told = beside(made, levels, bench_points.table().rows)
+    is_trusted = bool(levels) and not reasons
     verdict = Verdict(
-        trusted=bool(levels) and not reasons,
+        trusted=is_trusted,
         reasons=tuple(dict.fromkeys(reasons)) or (() if levels else ("nothing was measured",)),
+        held=_held(it, levels) if is_trusted else "",
         ended=ended,
         beside=told,
         remark="" if told else _remark(made, levels),
@@ -89,6 +91,15 @@ def bench(it: Subject, tell: Tell) -> Verdict:
     )
     tell(verdict)
     return verdict
+
+
+def _held(it: Subject, levels: Sequence[Level]) -> str:
+    """What its figures were held against."""
+    answers = f"each answer is {'right' if it.questions else 'sound'}"
+    if all(one.counted for one in levels):
+        return f"{answers}, tokens are as the server's own counters say"
+    how = "and nobody counted with it" if it.always_thinks else "held against its texts' lengths"
+    return f"{answers}; it has no counters: tokens are those of its usage, {how}"
 
 
 class Unmeasurable(Exception):  # noqa: N818 - it says what it is
@@ -125,7 +136,9 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     """One round. Raises Unmeasurable where there is no result."""
     mark = f"{time.time_ns() // 1_000_000:x}"
     wanted = it.wanted(concurrency, mark)
-    left = countdown(it.wish.within)
+    left = countdown(it.wish.within - it.spent)
+    it.spent = 0.0
+    _in_time(it, left)
     _wait_until_quiet(it, left)
     before = figures(it, left)
     beat = lambda took: tell(Beat(concurrency, number, rounds, took, it.instance.name))
@@ -138,9 +151,7 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     grown = _counted(it, before, made)
     drawn = watts(signs(watch.samples, it.gpus)) if len(watch.samples) > 1 else None
     made_of_it = round_of(ran.sample, grown, it.wish.objective, concurrency, number, drawn)
-    expected = [one["expect"] for one in it.questions]
-    count = len(wanted.prompts)
-    said = wrong(ran.sample, count, wanted.tokens, concurrency + 1, grown, expected)
+    said = wrong(ran.sample, it.asked(wanted, ran.took), grown)
     if grown.answered is None and before.answered is not None:
         said = (*said, "its counters, which it had before, cannot be read: nobody counted with it")
     if said and (why := died(it)):
@@ -149,13 +160,20 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
 
 
 def _run(it: Subject, wanted: Wanted, left: Left, beat: Callable[[float], None]) -> Ran:
+    within = _in_time(it, left)
     try:
-        return run(it.generator, wanted, environment(it), it.key, left(), beat)
-    except TimeoutError:
-        slow = f"it took {it.wish.within:g} s (--within) to say what it does"
-        return Ran(None, f"{slow}: no time was left to measure it")
+        return run(it.generator, wanted, environment(it), it.key, within, beat)
     except OSError as error:
         return Ran(None, f"{it.generator.name} could not be started: {error.strerror or error}")
+
+
+def _in_time(it: Subject, left: Left) -> float:
+    """The seconds that are left of a round. Raises Unmeasurable where none are."""
+    try:
+        return left()
+    except TimeoutError:
+        slow = f"it took {it.wish.within:g} s (--within) to say what it does"
+        raise Unmeasurable(f"{slow}: no time was left to measure it") from None
 
 
 def _wait_until_quiet(it: Subject, left: Left) -> None:

@@ -4,11 +4,12 @@ round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launcher import printable
 from launcher.bench.compare import Compared, compared
+from launcher.bench.figures import level_of
 from launcher.bench.record import Round
 from launcher.errors import Exit, UserError
 from launcher.operate.bench import Tell, Unmeasurable, measured
@@ -35,7 +36,7 @@ MOST_ROUNDS = 500
 
 def of_records(a: Path, b: Path) -> list[Compared]:
     """B by A at each concurrency that both have. Raises UserError where they cannot be compared."""
-    first, second = _trusted(a), _trusted(b)
+    first, second = trusted(a), trusted(b)
     if first.run.scenario != second.run.scenario:
         raise UserError(
             f"{a.name} is of scenario {first.run.scenario}, {b.name} of {second.run.scenario}",
@@ -91,9 +92,44 @@ def _worth(told: object) -> str:
     return "unknown" if told is None else printable.line(str(told))[:60]
 
 
-def _trusted(path: Path) -> Record:
+def notes(a: Path, b: Path) -> tuple[str, ...]:
+    """What a reader must know of either record, in words."""
+    return tuple(
+        f"{name}: {printable.line(one)}"
+        for name, path in (("A", a), ("B", b))
+        for one in _notes(record(path))
+    )
+
+
+def _notes(it: Record) -> Iterator[str]:
+    yield from it.run.notes
+    if it.verdict and it.verdict.ended != "complete":
+        yield f"it ended before its time: {it.verdict.ended}"
+
+
+def contradiction(it: Record) -> str:
+    """What in a record with a trusted verdict cannot be together; "" where all can."""
+    if it.verdict and it.verdict.reasons:
+        return f"it is trusted, and says why it is not: {it.verdict.reasons[0]}"
+    if wrong := next((one for one in it.rounds if one.wrong), None):
+        at = f"round {wrong.round} at concurrency {wrong.concurrency}"
+        return f"it is trusted, and {at} is not: {wrong.wrong[0]}"
+    if {one.concurrency for one in it.rounds} != {one.concurrency for one in it.levels}:
+        return "its rounds are of another concurrency than its figures"
+    for level in it.levels:
+        rounds = [one for one in it.rounds if one.concurrency == level.concurrency]
+        if level != level_of(rounds):
+            return f"its figures at concurrency {level.concurrency} are not those of its rounds"
+    return ""
+
+
+def trusted(path: Path) -> Record:
+    """A record that is to be trusted. Raises UserError."""
     found = record(path)
     if found.verdict and found.verdict.trusted:
+        if why := printable.line(contradiction(found)):
+            what = f"{path.name} contradicts itself: {why}"
+            raise UserError(what, fix="measure again", status=Exit.NO)
         return found
     why = "; ".join(found.verdict.reasons) if found.verdict else "it has no verdict"
     raise UserError(f"{path.name} is not to be trusted: {why}", fix="measure again", status=Exit.NO)

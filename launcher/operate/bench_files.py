@@ -79,7 +79,8 @@ class Created:
                 data = data[os.write(self._file, data) :]
                 self._wrote = True
         except OSError as error:
-            self.failed = f"{self.path} is not complete: {reason(error)}"
+            how = "is not complete" if self._wrote else "could not be written"
+            self.failed = f"{self.path} {how}: {reason(error)}"
 
 
 class Saved(Created):
@@ -96,10 +97,13 @@ class Saved(Created):
             self.write(json.dumps(json.loads(text)).encode() + b"\n")
 
 
-def place(said: str, profile: str, ending: str) -> Path:
-    """The file that is meant: in a folder one of its own. Raises UserError."""
+def place(said: str, profile: str, ending: str, *, only: bool = False) -> Path:
+    """The file that is meant: in a folder one of its own. A name may end otherwise, but for an
+    `only` one. Raises UserError.
+    """
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    return target(said, f"bench-{profile}-{stamp}.{ending}").absolute()
+    name = f"bench-{profile}-{stamp}.{ending}"
+    return target(said, name, f".{ending}" if only else "").absolute()
 
 
 def created(path: Path) -> int:

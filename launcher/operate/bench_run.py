@@ -21,16 +21,18 @@ from launcher.serve.session import ProcessTree
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL: neither generator needs them
 BEAT = 0.5  # seconds between looks
-LARGEST = 256 << 20  # bytes of a result; 768 answers of 1,024 tokens take some 10 MB
+SETTINGS = 16 << 20  # bytes of a result beside its answers, at most
+A_TOKEN = 256  # bytes of a token in it, at most: its text, escaped, and its time
 KEPT = 8192  # bytes of its output: the end says why it failed
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of it: a sample, or why there is none."""
+    """What came of it: a sample, or why there is none; the seconds that it took by our clock."""
 
     sample: Sample | None
     why: str = ""
+    took: float = 0.0
 
 
 @contextlib.contextmanager
@@ -53,9 +55,9 @@ def run(
 ) -> Ran:
     """Have it run once, for at most so many seconds; `beat` hears how long it has.
 
-    Both its files are removed with its last process, also where this one is killed: SGLang writes
-    the server's key into its result, which is read by a descriptor that was there before. Raises
-    OSError where nothing can be started.
+    Both its files, and their folder, are removed with its last process, also where this one is
+    killed: SGLang writes the server's key into its result, which is read by a descriptor that was
+    there before. Raises OSError where nothing can be started.
     """
     with files(wanted) as placed, contextlib.ExitStack() as undo:
         result = os.open(placed.result, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -63,13 +65,16 @@ def run(
         placed.file.touch(mode=0o600)
         placed.file.write_text(generator.prompts(placed))
         secret = {generator.variable: key} if key else {}
+        began = time.monotonic()
         tree = ProcessTree(
             generator.argv(placed),
             {**environ, **secret},
-            unwanted=[str(placed.file), str(placed.result)],
+            unwanted=[str(one) for one in (placed.file, placed.result, placed.file.parent)],
         )
         said, how = _watched(tree, within, beat)
-        return _read(generator, result, _end(said, key), how)
+        took = time.monotonic() - began
+        most = SETTINGS + A_TOKEN * wanted.tokens * len(wanted.prompts)
+        return replace(_read(generator, result, most, _end(said, key), how), took=took)
 
 
 def _watched(tree: ProcessTree, within: float, beat: Callable[[float], None]) -> tuple[bytes, str]:
@@ -94,10 +99,13 @@ def _watched(tree: ProcessTree, within: float, beat: Callable[[float], None]) ->
     return said, late or died.how
 
 
-def _read(generator: Generator, result: int, last: str, how: str) -> Ran:
-    """The sample in a result, whatever the exit status was."""
+def _read(generator: Generator, result: int, most: int, last: str, how: str) -> Ran:
+    """The sample in a result of so many bytes at most, whatever the exit status was."""
+    if (size := os.fstat(result).st_size) > most:
+        what = f"the result of {generator.name} has {size >> 20:,} MiB"
+        return Ran(None, f"{what}: answers are longer than their tokens can be")
     with os.fdopen(os.dup(result), "rb") as file:
-        text = file.read(LARGEST + 1)
+        text = file.read(most)
     if not text:
         return Ran(None, f"{generator.name} gave no result: {how}; it said last: {last}")
     try:

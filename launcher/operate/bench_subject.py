@@ -14,6 +14,7 @@ from typing import Any
 
 from launcher import counting
 from launcher.bench import load
+from launcher.bench.bounds import Asked
 from launcher.bench.record import Objective
 from launcher.engines.engine import generator, runtime
 from launcher.engines.figures import Figures
@@ -60,6 +61,7 @@ class Subject:
     environ: Mapping[str, str]
     notes: list[str] = field(default_factory=list)
     seen: list[Driver] = field(default_factory=list)
+    spent: float = 0.0  # seconds that it was asked before its first round: they are of that
 
     @cached_property
     def generator(self) -> Generator:
@@ -140,13 +142,25 @@ class Subject:
             model=plan.model,
             tokenizer=plan.flag("tokenizer-path", "tokenizer") or plan.model,
             name=plan.model_name,
-            prompts=(load.questions(asks, count) if asks else load.prompts(scenario, count, mark)),
+            prompts=(load.in_turn(asks, count) if asks else load.prompts(scenario, count, mark)),
             tokens=scenario.tokens,
             concurrency=concurrency,
             body=self.body,
             file=Path(),
             result=Path(),
             has_module=self.has_module,
+        )
+
+    def asked(self, wanted: Wanted, took: float) -> Asked:
+        """The same as it is held against what came of it; `took` seconds by our clock."""
+        right = [one["expect"] for one in self.questions]
+        return Asked(
+            wanted.prompts,
+            wanted.tokens,
+            wanted.concurrency,
+            took,
+            load.in_turn(right, len(wanted.prompts)),
+            thinks=self.always_thinks,
         )
 
 
@@ -164,7 +178,7 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
         what = "a gateway" if plan.engine == GATEWAY else "a node that answers nobody"
         fix = "name an instance that serves a model: `glm5-serve status` lists them"
         raise UserError(f"{instance.name} is {what}", fix=fix, status=Exit.USAGE)
-    made = Subject(instance, plan, wish, environ)
+    made, began = Subject(instance, plan, wish, environ), time.monotonic()
     if note := bench_alone.claim(instance, anyway=wish.anyway):
         made.notes.append(note)
     left = countdown(min(ASKED_WITHIN, wish.within))
@@ -174,6 +188,7 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
         made.notes.append(
             "it has no counters (--enable-metrics): tokens are those of its usage alone"
         )
+    made.spent = time.monotonic() - began
     return made
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -96,6 +96,8 @@ class Screen:
         if self.levels:
             _levels(screen, self.levels)
             screen.print(words((_legend(self.run), "dim")))
+            for note in _unknown(self.levels):
+                screen.print(words((f"note: {note}", "yellow")))
         if plot := terminal(self.levels, min(screen.width, WIDEST_PLOT)):
             screen.print(plot)
         _verdict(screen, self.verdict)
@@ -112,6 +114,16 @@ def _legend(run: Run) -> str:
         "medians over the rounds, and how far these are apart; p50/p95/p99 of requests; good: first"
         f" token within {run.objective.ttft_ms:g} ms, each token within {run.objective.tpot_ms:g}"
     )
+
+
+def _unknown(levels: Sequence[Level]) -> Iterator[str]:
+    """What nobody knows of answers that came in one piece."""
+    if whole := sum(one.one_piece for one in levels):
+        yield (
+            f"{whole} of {sum(one.requests for one in levels)} answers came in one piece, as"
+            " through a proxy that buffers: the time of each token is not known, so they are not"
+            " counted as good; tokens a second are right"
+        )
 
 
 def _levels(screen: Console, levels: Sequence[Level]) -> None:
@@ -158,8 +170,7 @@ def _verdict(screen: Console, told: Verdict) -> None:
     from launcher.output.console import row, words
 
     if told.trusted:
-        text = "each answer is sound, tokens are as the server says"
-        screen.print(words(("trusted", "bold green"), f"   {text}"))
+        screen.print(row("trusted", told.held, style="bold green"))
     else:
         screen.print(words(("not to be trusted", "bold red")))
         for reason in told.reasons:
@@ -184,15 +195,18 @@ def compared(
     a: str,
     b: str,
     differs: Sequence[str] = (),
+    notes: Sequence[str] = (),
     *,
     as_json: bool,
     paired: bool,
 ) -> None:
-    """B beside A; `differs`: what is not alike but for their figures."""
+    """B beside A; `differs`: what is not alike but for their figures; `notes`: what a reader must
+    know of either.
+    """
     if as_json:
         for one in told:
-            line = {"schema": SCHEMA, "line": "compared", **asdict(one), "differs": [*differs]}
-            print(json.dumps(line))
+            line = {"schema": SCHEMA, "line": "compared", **asdict(one)}
+            print(json.dumps({**line, "differs": [*differs], "notes": [*notes]}))
         return
     from launcher.output.console import columns, console, row, words
 
@@ -201,6 +215,8 @@ def compared(
     screen.print(row("B", b, 3))
     for what in differs:
         screen.print(words(("differs", "yellow"), f"   {what}"))
+    for note in notes:
+        screen.print(words((f"note of {note}", "yellow")))
     heads = ["at once", "A tok/s", "B tok/s", "B by A", "p", ""]
     columns(screen, heads, [*map(_row, told)], gap=2)
     screen.print(words((_how(told, paired=paired), "dim")))

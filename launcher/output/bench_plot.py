@@ -5,13 +5,23 @@ from __future__ import annotations
 import importlib.util
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from launcher.bench.record import Level
 from launcher.errors import UserError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 X, Y = "output tokens a second", "milliseconds a token, p50"
 ROWS = 14
 LEAST = 40  # columns
+MARGIN = 1.2  # beyond the last point: room for what stands beside it
+
+
+def has_points(levels: Sequence[Level]) -> bool:
+    """Whether there is anything to draw: somewhere the time of a token is known."""
+    return bool(_points(levels))
 
 
 def _points(levels: Sequence[Level]) -> list[tuple[int, float, float]]:
@@ -33,6 +43,8 @@ def terminal(levels: Sequence[Level], columns: int) -> str:
     plotext.theme("clear")
     plotext.plot_size(columns, ROWS)
     _, x, y = zip(*points, strict=True)
+    plotext.xlim(0, MARGIN * max(x))
+    plotext.ylim(0, MARGIN * max(y))
     plotext.plot(x, y, marker="braille")
     for concurrency, right, up in points:
         plotext.text(str(concurrency), right, up, alignment="center")
@@ -52,16 +64,24 @@ def require_pictures() -> None:
 
 
 def picture(levels: Sequence[Level], title: str) -> bytes:
-    """A PNG of it."""
+    """A PNG of it, of one point at least."""
+    made = io.BytesIO()
+    figure(levels, title).savefig(made, format="png", dpi=150)
+    return made.getvalue()
+
+
+def figure(levels: Sequence[Level], title: str) -> Figure:
+    """It as matplotlib has it."""
     from matplotlib.figure import Figure  # without a display, and without its global state
 
-    figure, made = Figure(figsize=(7.2, 4.5), layout="constrained"), io.BytesIO()
-    axes = figure.subplots()
+    made = Figure(figsize=(7.2, 4.5), layout="constrained")
+    axes = made.subplots()
     points = _points(levels)
-    axes.plot([x for _, x, _ in points], [y for *_, y in points], marker="o")
-    for concurrency, x, y in points:
-        axes.annotate(f"{concurrency} at once", (x, y), (6, 6), textcoords="offset points")
-    axes.set(xlabel=X, ylabel=Y, title=title, xlim=(0, None), ylim=(0, None))
+    _, x, y = zip(*points, strict=True)
+    axes.plot(x, y, marker="o")
+    for concurrency, right, up in points:
+        axes.annotate(f"{concurrency} at once", (right, up), (6, 6), textcoords="offset points")
+    limits = {f"{at}lim": (0, MARGIN * max(one)) for at, one in zip("xy", (x, y), strict=True)}
+    axes.set(xlabel=X, ylabel=Y, title=title, **limits)
     axes.grid(alpha=0.3)
-    figure.savefig(made, format="png", dpi=150)
-    return made.getvalue()
+    return made

@@ -105,12 +105,12 @@ def below(drawn: Iterable[Text]) -> Text:
     return Text("\n", no_wrap=True).join(drawn)
 
 
-def row(name: str, text: str, width: int = 10) -> Table:
-    """A dim name, and beside it words of others, folded there."""
+def row(name: str, text: str, width: int = 10, style: str = "dim") -> Table:
+    """A name, a dim one by default, and beside it words of others, folded there."""
     made = Table.grid()
     made.add_column(width=width, no_wrap=True)
     made.add_column(overflow="fold")
-    made.add_row(words((name, "dim")), words(text))
+    made.add_row(words((name, style)), words(text))
     return made
 
 

@@ -393,11 +393,16 @@ def main() -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file, but none of another folder that a symlink leads to by now. Raises OSError."""
+    """Remove a file, or an empty folder; but none of another folder that a symlink leads to by now.
+    Raises OSError.
+    """
     folder, name = os.path.split(path)
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        os.unlink(name, dir_fd=place)
+        try:
+            os.unlink(name, dir_fd=place)
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=place)
     finally:
         os.close(place)
 

@@ -218,6 +218,8 @@ def level(concurrency: int, **figures: Any) -> Level:
         tpot_ms=times,
         goodput_req_s=1.0,
         good=9,
+        one_piece=0,
+        counted=True,
         cache_hits=None,
         joules_per_token=None,
         **told,

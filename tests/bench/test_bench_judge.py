@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.bench import load
+from launcher.bench.bounds import Asked
+from launcher.bench.figures import round_of
 from launcher.bench.judge import unsound, wrong
+from launcher.bench.record import Objective
 from launcher.engines.engine import NAMES, generator
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Answer, Sample
 
 GOOD = Answer("The capital of France is Paris.", "", 12, 8, 0.02, 0.014)
 NONE = Figures()
+ASK = "What is the capital of France?"
+
+
+def asked(count: int, expected: tuple[str, ...] = ()) -> Asked:
+    return Asked((ASK,) * count, 64, 1, 3.0, load.in_turn(expected, count))
 
 
 def judged(*answers: Answer, counted: Figures = NONE, expected: tuple[str, ...] = ()) -> str:
-    told = wrong(Sample(1.0, answers), len(answers), 64, 2, counted, expected)
-    return "; ".join(told)
+    return "; ".join(wrong(Sample(1.0, answers), asked(len(answers), expected), counted))
 
 
 def test_a_sound_round_is_trusted() -> None:
@@ -50,6 +58,73 @@ def test_one_bad_answer_is_named(answer: Answer, why: str) -> None:
     assert why in judged(GOOD, answer, expected=("paris",))
 
 
+@given(order=st.permutations(range(4)))
+def test_each_answer_is_held_against_its_own_question(order: list[int]) -> None:
+    """A server that says what is right of another question, or the same of all, is wrong."""
+    right = ("Paris", "four", "blue", "a CPU")
+    told = tuple(replace(GOOD, text=f"It is {right[at]}.") for at in order)
+    found = wrong(Sample(1.0, told), asked(4, right), NONE)
+
+    assert bool(found) == (order != sorted(order)), found
+    assert "3 of 4 answers are wrong" in judged(*(told[:1] * 4), expected=right)
+
+
+BOUNDS = [
+    ({"first": 100.0}, {}, "1 answers took up to 100.01 s, the whole round 1.00 s"),
+    ({"rest": 1e7}, {}, "1 answers took up to 10,000,000.02 s"),
+    ({"first": 0.9, "rest": 0.1}, {}, "took 2.00 s together, more than 1 at once"),
+    ({}, {"seconds": 1e7}, "it measured 10,000,000.00 s, and ran for 3.00 s by our own clock"),
+    ({}, {"seconds": 0.0}, "it took no time"),
+    ({"input_tokens": 0}, {}, "prompts cannot have the tokens that were counted: 0 of 30 letters"),
+    ({"input_tokens": 10**8}, {}, "prompts cannot have the tokens that were counted: 100000000 of"),
+    ({"text": "Paris", "output_tokens": 32}, {}, "more tokens by its usage than letters"),
+    ({"text": "Paris is it. " * 300}, {}, "answers are longer than their tokens can be"),
+]
+
+
+@pytest.mark.parametrize(("odd", "of_all", "why"), BOUNDS)
+def test_what_cannot_be_is_not_trusted(
+    odd: dict[str, Any], of_all: dict[str, float], why: str
+) -> None:
+    """Figures are held against each other, against what was asked, and against our own clock."""
+    told = (replace(GOOD, **odd),) * (2 if "together" in why else 1)
+    found = wrong(Sample(**{"seconds": 1.0, "answers": told} | of_all), asked(len(told)), NONE)
+
+    assert any(why in one for one in found), found
+
+
+def test_what_is_odd_and_can_be_is_trusted() -> None:
+    """Tokens of letters, of one character of many bytes or of many spaces; answers in one piece."""
+    texts = ("n o p", "\U0001f60a", f"def f():\n{' ' * 900}return", "yes.")
+    told = [replace(GOOD, text=text, output_tokens=5, rest=0.0) for text in texts]
+
+    assert judged(*told) == ""
+    thinks = replace(asked(1), thinks=True)
+    assert not wrong(Sample(1.0, (replace(GOOD, text="Paris", output_tokens=60),)), thinks, NONE)
+
+
+@pytest.mark.timeout(20)  # short: what is far too long is not looked at
+def test_an_answer_that_is_far_too_long_takes_no_time() -> None:
+    told = (replace(GOOD, text="no such word is here, " * 1_000_000),) * 4
+    failed = (replace(GOOD, text="", error="no such word is here\n" * 1_000_000),) * 4
+
+    assert "longer than their tokens can be" in judged(*told)
+    assert "4 of 4 requests failed: no such word" in judged(*failed)
+
+
+def test_of_answers_in_one_piece_nobody_knows_the_time_of_a_token() -> None:
+    """As a proxy that buffers hands them on: apart is only how fast the client took them."""
+    whole = replace(GOOD, output_tokens=30, first=0.3, rest=29 * 2e-5)
+    single = replace(GOOD, output_tokens=1, rest=0.0)
+    told = round_of(Sample(1.0, (whole, single, GOOD)), NONE, Objective(2000, 50), 1, 1, None)
+
+    assert (told.one_piece, told.good, told.output_tok_s) == (1, 2, 39.0)
+    assert told.tpot_ms.p50 == 2.0
+    alone = round_of(Sample(1.0, (whole,) * 3), NONE, Objective(2000, 50), 1, 1, None)
+    assert alone.tpot_ms.p50 is None
+    assert (alone.one_piece, alone.good, alone.output_tok_s) == (3, 0, 90.0)
+
+
 NUMBERS = st.one_of(st.floats(), st.integers(), st.sampled_from(["1", None, True, [], "nan"]))
 
 
@@ -71,16 +146,16 @@ def test_what_no_clock_and_no_tokenizer_says_is_no_result(
 
 
 def test_answers_that_are_missing_are_missed() -> None:
-    assert wrong(Sample(1.0, (GOOD,)), 8, 64, 2, NONE) == (
+    assert wrong(Sample(1.0, (GOOD,)), asked(8, ("paris",)), NONE) == (
         "8 requests, and 1 answers in the result",
     )
 
 
 def test_tokens_that_the_server_never_counted_were_never_made() -> None:
-    asked = replace(GOOD, output_tokens=48)
+    told = replace(GOOD, output_tokens=38)
 
-    assert "told of 96 tokens, the server's own counter grew by 16" in judged(
-        asked, asked, counted=Figures(answered=16)
+    assert "told of 76 tokens, the server's own counter grew by 16" in judged(
+        told, told, counted=Figures(answered=16)
     )
 
 

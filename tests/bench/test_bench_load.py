@@ -33,7 +33,8 @@ def test_a_mark_gives_the_same_prompts_again() -> None:
 
 
 def test_questions_come_in_turn() -> None:
-    assert load.questions(["a", "b"], 3) == ("a", "b", "a")
+    assert load.in_turn(["a", "b"], 3) == ("a", "b", "a")
+    assert load.in_turn([], 3) == ()
 
 
 def test_the_prose_is_ours_and_long_enough() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,11 +17,12 @@ from hypothesis import strategies as st
 from rig.terminal import COLOUR, ENDLESS, WIDTHS, Stream, faults
 
 from launcher.bench.compare import compared
+from launcher.bench.figures import level_of
 from launcher.bench.record import Beside, Level, Line, Objective, Round, Run, Times, Verdict
 from launcher.errors import UserError
 from launcher.operate import bench_compare, bench_files
 from launcher.output import bench as screens
-from launcher.output.bench_plot import terminal
+from launcher.output.bench_plot import figure, has_points, terminal
 
 RUN = Run(
     time="2026-11-26T20:00:00.000Z",
@@ -58,6 +61,8 @@ def level(concurrency: int, speed: float) -> Level:
         tpot_ms=Times(12.34, 123.4, 1234.5),
         goodput_req_s=1.5,
         good=30,
+        one_piece=0,
+        counted=True,
         accept_length=2.81,
         cache_hits=0.42,
         joules_per_token=12.34,
@@ -78,6 +83,8 @@ def rounds(concurrency: int, speeds: list[float]) -> list[Round]:
             tpot_ms=Times(1, 2, 3),
             goodput_req_s=0.8,
             good=8,
+            one_piece=0,
+            counted=True,
             accept_length=None,
             cache_hits=None,
             watts=None,
@@ -91,6 +98,7 @@ def rounds(concurrency: int, speeds: list[float]) -> list[Round]:
 VERDICT = Verdict(
     trusted=True,
     reasons=(),
+    held="each answer is sound, tokens are as the server's own counters say",
     ended="complete",
     beside=(
         Beside(
@@ -108,6 +116,15 @@ VERDICT = Verdict(
     remark="",
     causes=("GPUs 0, 1: 140 W of 600 W, though it is always busy",),
 )
+
+
+def record(speeds: list[float], at: int = 1, verdict: Verdict = VERDICT) -> list[Line]:
+    """A run at one concurrency, with the figures of its rounds."""
+    made = rounds(at, speeds)
+    return [RUN, *made, level_of(made), verdict]
+
+
+(ROUND,) = rounds(1, [40.0])
 LINES: list[Line] = [
     RUN,
     *rounds(1, [39.5, 39.6, 39.7, 39.6]),
@@ -193,6 +210,49 @@ def test_a_plot_wants_two_points_and_room() -> None:
     assert all(len(line) <= 80 for line in terminal([level(1, 10), level(8, 20)], 80).split("\n"))
 
 
+def test_no_axis_of_a_plot_goes_below_nothing() -> None:
+    same = [level(at, 20.0) for at in (1, 8)]
+    slower = [*same, replace(level(64, 900.0), tpot_ms=Times(0.2, 1, 1))]
+    whole = [replace(one, tpot_ms=Times(None, None, None)) for one in same]
+
+    for told in (same, slower):
+        plot = terminal(told, 80)
+        assert "0.0" in plot
+        assert not re.search(r"-\d", plot), plot
+    assert terminal(whole, 80) == ""
+    assert not has_points(whole)
+
+
+def test_the_name_of_a_point_stands_within_the_frame() -> None:
+    pytest.importorskip("matplotlib")
+    drawn = figure([level(2, 30.0)], "stub")
+    drawn.savefig(io.BytesIO(), format="png")
+    (axes,) = drawn.axes
+    (name,) = axes.texts
+
+    assert axes.bbox.x1 >= name.get_window_extent().x1
+
+
+def test_answers_in_one_piece_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = replace(level(1, 40), one_piece=30, good=0, tpot_ms=Times(None, None, None))
+    shown([RUN, whole, VERDICT])
+    told = " ".join(capsys.readouterr().out.split())
+
+    assert "30 of 32 answers came in one piece" in told
+    assert "-/-/-" in told
+    shown(LINES)
+    assert "in one piece" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held", ["as its counters say", "by its usage alone"])
+def test_what_is_trusted_says_what_was_held_against_what(
+    capsys: pytest.CaptureFixture[str], held: str
+) -> None:
+    shown([RUN, level(1, 40), replace(VERDICT, held=held)])
+
+    assert f"trusted   {held}" in capsys.readouterr().out
+
+
 def kept(path: Path, lines: list[Line]) -> Path:
     with bench_files.Saved(path, {"USER": "somebody"}) as saved:
         for line in lines:
@@ -247,11 +307,9 @@ def test_any_bytes_are_a_record_or_refused(
 
 
 def test_records_are_compared_and_equal_ones_not_told_apart(tmp_path: Path) -> None:
-    same = [RUN, *rounds(1, [40, 41, 40, 41]), level(1, 40.5), VERDICT]
-    fast = [RUN, *rounds(1, [50, 51, 50, 51]), level(1, 50.5), VERDICT]
+    same, fast = record([40, 41, 40, 41]), record([50, 51, 50, 51])
     a, b, c = (
-        kept(tmp_path / name, lines)
-        for name, lines in (("a", same), ("b", same), ("c", fast))  # type: ignore[arg-type]
+        kept(tmp_path / name, lines) for name, lines in (("a", same), ("b", same), ("c", fast))
     )
 
     assert [one.verdict for one in bench_compare.of_records(a, b)] == ["not told apart"]
@@ -264,12 +322,20 @@ def test_records_are_compared_and_equal_ones_not_told_apart(tmp_path: Path) -> N
     [
         ([RUN, level(1, 40), replace(VERDICT, trusted=False)], "is not to be trusted"),
         ([RUN, level(1, 40)], "it has no verdict"),
-        ([replace(RUN, scenario="long"), level(1, 40), VERDICT], "b of long"),
-        ([RUN, level(64, 40), VERDICT], "no concurrency in common"),
+        ([replace(RUN, scenario="long"), *record([40.0])[1:]], "b of long"),
+        (record([40.0], 64), "no concurrency in common"),
+        (record([40.0], verdict=replace(VERDICT, reasons=("a slip",))), "says why it is not: a sl"),
+        (
+            [RUN, replace(ROUND, wrong=("2 answers are empty",)), level_of([ROUND]), VERDICT],
+            "contradicts itself: it is trusted, and round 1 at concurrency 1 is not: 2 answers are",
+        ),
+        ([RUN, ROUND, replace(level_of([ROUND]), good=1), VERDICT], "not those of its rounds"),
+        ([RUN, ROUND, VERDICT], "of another concurrency"),
+        ([RUN, ROUND, level_of([ROUND]), level(8, 40), VERDICT], "of another concurrency"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(tmp_path: Path, lines: list[Line], why: str) -> None:
-    good = kept(tmp_path / "a", [RUN, *rounds(1, [40.0] * 4), level(1, 40), VERDICT])
+    good = kept(tmp_path / "a", record([40.0] * 4))
 
     with pytest.raises(UserError, match=why):
         bench_compare.of_records(good, kept(tmp_path / "b", lines))
@@ -292,7 +358,23 @@ def test_hosts_and_users_are_not_in_a_record(tmp_path: Path) -> None:
     assert "somebody" not in text
 
 
-COMPARABLE: list[Line] = [RUN, *rounds(1, [39.5, 39.6, 39.7, 39.6]), level(1, 39.6), VERDICT]
+COMPARABLE = record([39.5, 39.6, 39.7, 39.6])
+
+
+def test_what_a_reader_must_know_of_a_record_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = replace(RUN, notes=("1 request of others in flight when it began (--anyway)",))
+    short = replace(VERDICT, ended="interrupted")
+    a = kept(tmp_path / "a", [busy, *COMPARABLE[1:]])
+    b = kept(tmp_path / "b", record([40.0] * 4, verdict=short))
+    notes, told = bench_compare.notes(a, b), bench_compare.of_records(a, b)
+    screens.compared(told, "a", "b", (), notes, as_json=False, paired=False)
+    out = " ".join(capsys.readouterr().out.split())
+
+    assert "note of A: 1 request of others in flight when it began (--anyway)" in out
+    assert "note of B: it ended before its time: interrupted" in out
+    assert bench_compare.notes(good := kept(tmp_path / "c", COMPARABLE), good) == ()
 
 
 def test_options_that_differ_are_named_and_a_plan_that_does_in_what_no_record_has(

@@ -25,6 +25,15 @@ def test_a_slash_at_the_end_makes_the_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_a_picture_has_a_pictures_name(tmp_path: Path) -> None:
+    for name in ("a.png", "a.PNG"):
+        assert target(f"{tmp_path}/{name}", "b.png", ".png") == tmp_path / name
+    assert target(f"{tmp_path}/x.y/", "b.png", ".png") == tmp_path / "x.y" / "b.png"
+    for name in ("a.txt", "png", "a.png.gz"):
+        with pytest.raises(UserError, match=r"does not end in \.png"):
+            bench_files.place(f"{tmp_path}/{name}", "stub", "png", only=True)
+
+
 def test_what_cannot_be_a_folder_is_refused_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     for said in (f"{tmp_path}/file/", f"{tmp_path}/file/below/", "/proc/none/"):

@@ -134,7 +134,7 @@ def test_a_terminal_holds_one_server(behind: Behind) -> None:
         (("--health", "/x y"), "wanted a path"),
         (("--health", "health"), "wanted a path"),
         (("--worker", "http://u:PW@h:1"), "wanted http://HOST:PORT"),
-        (("--worker", ""), "wanted http://HOST:PORT"),
+        (("--worker", ""), "an empty word"),
         (("--worker", "http://localhost:8080/"), "is the gateway itself"),
         (("--worker", "http://127.0.0.1:29000"), "is the gateway itself"),
         (

@@ -10,7 +10,10 @@ import json
 import os
 import signal
 import stat
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +22,12 @@ import psutil
 import pytest
 import requests
 from conftest import ROOT, World, end, until
+from rig.mounts import mounted
 
+from launcher.engines.engine import generator as generator_of
+from launcher.engines.generator import Wanted
 from launcher.errors import UserError
-from launcher.operate import bench_alone
+from launcher.operate import bench_alone, bench_run
 from launcher.statedir.folder import StateDir
 
 KEY = "sk-quite-secret-4711"
@@ -87,6 +93,8 @@ def test_a_person_gets_a_table_and_the_verdict(up: World) -> None:
         ("refused", "8 of 8 requests failed: Unauthorized"),
         ("empty", "1 of 8 answers are empty"),
         ("loop", "1 of 8 answers are no text"),
+        ("swapped", "answers are wrong: "),
+        ("hours", "it measured 10,000.00 s, and ran for "),
     ],
 )
 def test_what_is_not_sound_is_not_to_be_trusted(up: World, how: str, why: str) -> None:
@@ -110,6 +118,21 @@ def test_a_generator_that_hangs_is_killed_with_all_that_it_started(up: World) ->
     assert not of_bench(up)
 
 
+def test_a_result_that_is_far_too_large_is_not_read() -> None:
+    """Nor does it take memory: eight answers of 32 tokens have no gigabyte."""
+    write = "import os, sys; os.truncate(sys.argv[1], 1 << 30)"
+    made = replace(
+        generator_of("sglang"),
+        argv=lambda wanted: (sys.executable, "-c", write, str(wanted.result)),
+    )
+    wanted = Wanted("", None, "", "", "", "", ("What?",) * 8, 32, 1, {}, Path(), Path())
+    ran = bench_run.run(made, wanted, os.environ, None, 60, lambda _: None)
+
+    assert ran.sample is None
+    assert "has 1,024 MiB: answers are longer than their tokens can be" in ran.why
+    assert 0 < ran.took < 60
+
+
 def of_bench(world: World) -> list[psutil.Process]:
     """What is left of a generator: all that is not the server's or its launcher's."""
     found = []
@@ -123,12 +146,13 @@ def of_bench(world: World) -> list[psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])
 def test_whatever_ends_it_no_child_is_left_and_what_was_measured_is_kept(
     up: World, tmp_path: Path, number: signal.Signals
 ) -> None:
     pid, kept = tmp_path / "pid", tmp_path / "kept.jsonl"
-    started = up.start(*SHORT, "--save", str(kept), "--json")
+    (own := tmp_path / "tmp").mkdir()
+    started = up.start(*SHORT, "--save", str(kept), "--json", TMPDIR=str(own))
     until(lambda: kept.exists() and '"round"' in kept.read_text(), "a round is kept")
     generator(up, how="slow", pid=str(pid))
     until(pid.exists, "the next round runs")
@@ -136,6 +160,7 @@ def test_whatever_ends_it_no_child_is_left_and_what_was_measured_is_kept(
     started.send_signal(number)
     started.wait(30)
     until(lambda: not of_bench(up), "the generator is gone")
+    until(lambda: not list(own.iterdir()), "its folder is, too")
 
     told = lines(kept.read_text())
     assert told[0]["line"] == "run"
@@ -251,7 +276,10 @@ def test_where_no_lock_can_be_had_that_is_said(world: World) -> None:
 def test_a_server_that_drips_is_measured_no_longer_than_it_may(up: World) -> None:
     """All that is asked has one deadline: by itself each question takes ten seconds."""
     up.faults(drips=["/v1/loads", "/metrics"])
+    began = time.monotonic()
     done = up.run(*SHORT, "--within", "10", "--json")
+
+    assert time.monotonic() - began < 20, "10 s, and what a command takes to start"
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "no time was left to measure it" in lines(done.stdout)[-1]["reasons"][0]
@@ -300,7 +328,24 @@ def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
     with made:
         made.write(b"x")
 
-    assert "no space left on device" in made.failed
+    assert made.failed == f"{tmp_path}/file could not be written: no space left on device"
+    assert not made.path.exists()
+
+
+def test_on_a_full_disk_it_is_measured_and_told(up: World) -> None:
+    """What there is no room for is not there, and no part of it."""
+    full = up.folder / "full"
+    full.mkdir()
+    with mounted(full, "-t", "tmpfs", "-o", "size=4k,mode=755", "none"):
+        (full / "filler").write_bytes(b"x" * 4096)
+        done = up.run(*SHORT, "--save", f"{full}/x.jsonl", "--plot", f"{full}/d/")
+        left = [str(one.relative_to(full)) for one in full.rglob("*")]
+
+    assert done.returncode == 78, done.stdout + done.stderr
+    assert "x.jsonl could not be written: no space left on device" in done.stderr
+    assert ".png could not be written: no space left on device" in done.stderr
+    assert "trusted" in done.stdout
+    assert sorted(left) == ["d", "filler"]
 
 
 def test_a_record_is_never_written_over(up: World, tmp_path: Path) -> None:

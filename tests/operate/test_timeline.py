@@ -38,6 +38,7 @@ def test_a_start_is_kept_and_the_next_one_is_told_beside_it(world: World) -> Non
     assert "killed at once, asked for by `down --now`" in said.stdout
     assert "the last that became ready, run 1" in said.stdout
     assert picture.read_text().startswith("<svg")
+    assert world.run("events", "--starts", "--svg", "x.png").returncode == 2
     assert "cannot write" in world.run("events", "--starts", "--svg", "/no/such/x.svg").stderr
 
 

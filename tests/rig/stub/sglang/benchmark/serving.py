@@ -10,6 +10,8 @@ Faults come from `bench` in $STUB_FAULTS:
          "empty"     the text of one answer is left out
          "loop"      one answer says the same again and again
          "asked"     counts the tokens that were asked for
+         "swapped"   tells each answer as that of the question before
+         "hours"     tells of a round that took hours
          "slow"      waits before it begins
     pid: path        writes its process id there
 """
@@ -68,6 +70,7 @@ began = time.monotonic()
 for number, row in enumerate(rows):
     if how == "dies" and number == len(rows) // 2:
         sys.exit(f"RuntimeError: half way, with {key}")
+    sent = time.monotonic()
     try:
         text, tokens = ("", row["max_tokens"]) if how == "refused" else asked(row)
         error = "Unauthorized" if how == "refused" else ""
@@ -79,11 +82,16 @@ for number, row in enumerate(rows):
         text = "and so it was that he went home and " * 20
     told["input_lens"].append(len(row["messages"][0]["content"].split()))
     told["output_lens"].append(row["max_tokens"] if how == "asked" else tokens)
-    told["ttfts"].append(0.0 if how == "refused" else 0.01)
-    told["itls"].append([0.002] * (tokens - 1))
+    took = time.monotonic() - sent
+    told["ttfts"].append(0.0 if how == "refused" else took / 2)
+    told["itls"].append([took / 2 / max(tokens - 1, 1)] * (tokens - 1))
     told["generated_texts"].append(text)
     told["errors"].append(error)
 result = {"duration": max(time.monotonic() - began, 0.01), "completed": len(rows), **told}
+if how == "swapped":
+    result["generated_texts"] = told["generated_texts"][1:] + told["generated_texts"][:1]
+if how == "hours":
+    result["duration"] = 1e4
 result["server_info"] = {"api_key": key, "launch_command": f"--api-key {key}"}
 line = json.dumps(result) + "\n"
 with Path(args.output_file).open("a") as file:
