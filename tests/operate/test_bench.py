@@ -288,11 +288,12 @@ def test_a_server_that_drips_is_measured_no_longer_than_it_may(up: World) -> Non
 def test_counters_that_are_gone_are_not_believed(up: World, tmp_path: Path) -> None:
     """It drips from when the first round runs on: nobody counted with it."""
     counted = 'sglang:generation_tokens_total{tp_rank="0"} 1000.0\n'
-    pid = tmp_path / "pid"
-    up.faults(metrics=counted, bench={"pid": str(pid)})
+    pid, told = tmp_path / "pid", tmp_path / "told"
+    up.faults(metrics=counted, bench={"pid": str(pid), "after": str(told)})
     started = up.start(*SHORT, "--json")
     until(pid.exists, "a round runs")
     up.faults(drips=["/metrics"])
+    told.touch()
     said, _ = started.communicate(timeout=120)
 
     assert started.returncode == 1

@@ -14,6 +14,7 @@ Faults come from `bench` in $STUB_FAULTS:
          "hours"     tells of a round that took hours
          "slow"      waits before it begins
     pid: path        writes its process id there
+    after: path      waits until that is there, a minute at most
 """
 
 import argparse
@@ -43,6 +44,9 @@ how = faults.get("how", "")
 key = os.environ.get("OPENAI_API_KEY")
 if "pid" in faults:
     Path(faults["pid"]).write_text(str(os.getpid()))
+ends = time.monotonic() + 60
+while "after" in faults and not Path(faults["after"]).exists() and time.monotonic() < ends:
+    time.sleep(0.05)
 if how == "hangs":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
