@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Answer, Sample
@@ -43,25 +43,27 @@ def wrong(
     warmed: int,
     counted: Figures,
     expected: Sequence[str] = (),
+    words: Callable[[str, int], str] = lambda said, most: said[:most],
 ) -> tuple[str, ...]:
     """Why a round is not to be trusted, all there is to say; () where it is.
 
     `asked` requests of at most `tokens` each, after `warmed` ones to warm up; `counted` is what the
     server counted meanwhile. Where something is `expected`, each answer fits one of these patterns.
+    `words` makes what is quoted fit for people (`server.Server.words`).
     """
     return (
-        *_answers(sample, asked),
-        *_texts(sample.answers, expected),
+        *_answers(sample, asked, words),
+        *_texts(sample.answers, expected, words),
         *_clock(sample, tokens),
         *_counts(sample, tokens, warmed, counted),
     )
 
 
-def _answers(sample: Sample, asked: int) -> Iterator[str]:
+def _answers(sample: Sample, asked: int, words: Callable[[str, int], str]) -> Iterator[str]:
     told = sample.answers
     if len(told) != asked:
         yield f"{asked} requests, and {len(told)} answers in the result"
-    if errors := [_first(one.error) for one in told if one.error]:
+    if errors := [_first(words(one.error, len(one.error))) for one in told if one.error]:
         (most, _), *_ = Counter(errors).most_common(1)
         yield f"{len(errors)} of {len(told)} requests failed: {most}"
 
@@ -75,7 +77,9 @@ def _first(error: str) -> str:
     return next((ours for theirs, ours in _THEIRS if theirs.search(said)), said[:_LONGEST])
 
 
-def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:
+def _texts(
+    told: Sequence[Answer], expected: Sequence[str], words: Callable[[str, int], str]
+) -> Iterator[str]:
     answered = [one for one in told if not one.error]
     if empty := sum(not one.text.strip() for one in answered):
         yield f"{empty} of {len(told)} answers are empty"
@@ -86,7 +90,7 @@ def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:
     if expected and not faults:
         odd = [one for one in texts if not _fits(one, expected)]
         if odd:
-            yield f"{len(odd)} of {len(told)} answers are wrong: {line(odd[0])[:60]!r}"
+            yield f"{len(odd)} of {len(told)} answers are wrong: {line(words(odd[0], 60))!r}"
 
 
 def _fits(text: str, expected: Sequence[str]) -> bool:

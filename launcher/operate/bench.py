@@ -140,7 +140,9 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     made_of_it = round_of(ran.sample, grown, it.wish.objective, concurrency, number, drawn)
     expected = [one["expect"] for one in it.questions]
     count = len(wanted.prompts)
-    said = wrong(ran.sample, count, wanted.tokens, concurrency + 1, grown, expected)
+    said = wrong(
+        ran.sample, count, wanted.tokens, concurrency + 1, grown, expected, it.server.words
+    )
     if grown.answered is None and before.answered is not None:
         said = (*said, "its counters, which it had before, cannot be read: nobody counted with it")
     if said and (why := died(it)):
@@ -150,7 +152,7 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
 
 def _run(it: Subject, wanted: Wanted, left: Left, beat: Callable[[float], None]) -> Ran:
     try:
-        return run(it.generator, wanted, environment(it), it.key, left(), beat)
+        return run(it.generator, wanted, environment(it), it.server, left(), beat)
     except TimeoutError:
         slow = f"it took {it.wish.within:g} s (--within) to say what it does"
         return Ran(None, f"{slow}: no time was left to measure it")

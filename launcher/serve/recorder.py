@@ -21,6 +21,7 @@ from launcher.engines.server import Server
 from launcher.engines.startup import Start
 from launcher.errors import in_words
 from launcher.plan.plan import Plan
+from launcher.redact.told import hide_words
 from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.readahead import Told
@@ -90,6 +91,7 @@ class Recorder:
         self.writer = Writer(self._failed)
         self.show = show
         self.notifier = notifier
+        self.key: str | None = None  # of the server: it stands in nothing that is told
         self.gpus: tuple[GpuReading, ...] = ()
         self.deaths: Counter[str] = Counter()
         self._smoke: Smoke | None = None
@@ -167,7 +169,7 @@ class Recorder:
             gpus=plan.gpus,
         )
         self._starts = (*self._starts, made)[-starts.KEPT :]
-        data = starts.to_json(self._starts)
+        data = hide_words(starts.to_json(self._starts), self.key)
         self.writer.put(partial(self.instance.write, self.instance.starts, data), "starts")
 
     def _usual_of(self, plan: Plan) -> Usual | None:
@@ -242,7 +244,8 @@ class Recorder:
 
     def _notify(self, picture: Snapshot) -> None:
         """What systemd shows, and when it goes on with those that wait for us."""
-        words = [f"STATUS={picture.name}: {picture.state.reason}"]
+        reason = hide_words(picture.state.reason, self.key, in_words=True)
+        words = [f"STATUS={picture.name}: {reason}"]
         if isinstance(picture.state, Ready):
             words.append("READY=1")
         if isinstance(picture.state, Ended) or (
@@ -290,7 +293,7 @@ class Recorder:
             self.complain(f"{self.instance.folder} was removed: it is recreated")
             # and kept: the lock that is held lies in no folder any more
             self.lock = self.instance.claim().lock
-        self.instance.write(self.instance.state, record.to_json())
+        self.instance.write(self.instance.state, hide_words(record.to_json(), self.key))
 
     def _failed(self, error: Exception) -> None:
         """Say what the writer could not do. In its thread."""
@@ -331,7 +334,7 @@ class Recorder:
         return self.writer.close(within)
 
     def _event(self, kind: str, **fields: Any) -> Event:
-        return Event(kind, fields, now_text(), self.instance.name)
+        return Event(kind, hide_words(fields, self.key), now_text(), self.instance.name)
 
     def _record(self, picture: Snapshot) -> StateRecord:
         """The state file. Everything that `status` says is here or asked of the kernel."""
