@@ -20,6 +20,7 @@ from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
 from launcher.errors import in_words
+from launcher.gateway import NAME as GATEWAY
 from launcher.plan.plan import Plan
 from launcher.redact.told import hide_words
 from launcher.serve import canary_told
@@ -127,8 +128,7 @@ class Recorder:
                 over = began if name == Starting.name else ""
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
-            is_asked = isinstance(picture.state, Ready) and picture.state.canary
-            self._canary = Canary(picture.plan.policy.canary.every) if is_asked else None
+            self._canary = _canary(picture)
             if isinstance(picture.state, Starting):
                 self._ready_seconds = {}
                 self._usual = self._usual_of(picture.plan)
@@ -374,6 +374,16 @@ class Recorder:
             self._usual,
             picture.plan.gpus,
         )
+
+
+def _canary(picture: Snapshot) -> Canary | None:
+    """How a server will be asked that became ready; None of a gateway, and of a node that follows:
+    whom they stand for is asked.
+    """
+    plan, state = picture.plan, picture.state
+    if not isinstance(state, Ready) or plan.follows or plan.engine == GATEWAY:
+        return None
+    return Canary(plan.policy.canary.every, has_questions=bool(plan.policy.canary.asks))
 
 
 def _reason(picture: Snapshot) -> str:

@@ -114,11 +114,14 @@ class Smoke:
 class Canary:
     """How a server answers while it serves: what came of its questions, and the signs of its pace.
 
-    `degraded`: no longer as after its start, `since` when and for which `reason`. Seconds, tokens
-    of a step that were accepted, tokens a second for one request; None for what is not known.
+    One question `every` so many seconds, 0 for none; whether it `has_questions` that this server
+    can be asked. `degraded`: no longer as after its start, `since` when and for which `reason`.
+    Seconds, tokens of a step that were accepted, tokens a second for one request; None for what is
+    not known.
     """
 
     every: float
+    has_questions: bool = True
     degraded: bool = False
     since: str | None = None
     reason: str = ""
@@ -129,6 +132,11 @@ class Canary:
     step_seconds: float | None = None
     accepted: float | None = None
     tokens_per_second: float | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether what it says of the server is kept up to date."""
+        return self.degraded or bool(self.every and self.has_questions)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"answers": dict(self.answers)}
@@ -141,6 +149,7 @@ class Canary:
         said = table(data)
         return cls(
             every=if_number(said.get("every")) or 0.0,
+            has_questions=said.get("has_questions") is not False,
             degraded=truth(said.get("degraded")),
             since=if_any(text, said.get("since")),
             reason=if_any(text, said.get("reason")) or "",
