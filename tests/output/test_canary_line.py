@@ -12,7 +12,6 @@ from launcher.output import status
 from launcher.output.status import _canary
 from launcher.statedir.state import Canary, StateRecord
 
-
 NOW = datetime(2026, 11, 27, 20, 0, 0, tzinfo=UTC)
 
 
