@@ -25,6 +25,14 @@ def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
 
 
+def span(seconds: float) -> str:
+    """A time that somebody chose, exactly: `60 s`, `90 s`, `5 min`, `30 d`."""
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit and not seconds % unit:
+            return f"{seconds / unit:,.0f} {name}"
+    return f"{seconds:,.10g} s"
+
+
 def ranges(numbers: Sequence[int]) -> str:
     """Numbers in short: "0-3, 6"."""
     runs: list[list[int]] = []

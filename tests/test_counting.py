@@ -69,3 +69,20 @@ def test_no_screen_of_a_profile_counts_wrongly(world: World, name: str) -> None:
 )
 def test_a_rate_has_three_digits_and_no_power_of_ten(value: float, said: str) -> None:
     assert counting.rate(value) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (1.0, "1 s"),
+        (1.5, "1.5 s"),
+        (60.0, "60 s"),
+        (90.0, "90 s"),
+        (300.0, "5 min"),
+        (7200.0, "2 h"),
+        (2592000.0, "30 d"),
+        (2591999.0, "2,591,999 s"),
+    ],
+)
+def test_a_time_that_somebody_chose_is_told_exactly(seconds: float, said: str) -> None:
+    assert counting.span(seconds) == said

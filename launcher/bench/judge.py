@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from launcher.bench.bounds import Asked, impossible, is_too_long
 from launcher.engines.figures import Figures
@@ -39,29 +39,34 @@ _THEIRS = (
 )
 
 
-def wrong(sample: Sample, asked: Asked, counted: Figures) -> tuple[str, ...]:
+def wrong(
+    sample: Sample,
+    asked: Asked,
+    counted: Figures,
+    words: Callable[[str, int], str] = lambda said, most: said[:most],
+) -> tuple[str, ...]:
     """Why a round is not to be trusted, all there is to say; () where it is.
 
     `counted` is what the server counted meanwhile. Answers that are longer than they can be are not
-    looked at.
+    looked at. `words` makes what is quoted fit for people (`server.Server.words`).
     """
-    answered = (*_answers(sample, len(asked.prompts)),)
+    answered = (*_answers(sample, len(asked.prompts), words),)
     if far := sum(is_too_long(one, asked.tokens) for one in sample.answers):
         what = f"{far} of {len(sample.answers)} answers are longer than their tokens can be"
         return (*answered, what)
     return (
         *answered,
-        *_texts(sample.answers, asked.expected),
+        *_texts(sample.answers, asked.expected, words),
         *impossible(sample, asked),
         *_counts(sample, asked, counted),
     )
 
 
-def _answers(sample: Sample, asked: int) -> Iterator[str]:
+def _answers(sample: Sample, asked: int, words: Callable[[str, int], str]) -> Iterator[str]:
     told = sample.answers
     if len(told) != asked:
         yield f"{asked} requests, and {len(told)} answers in the result"
-    if errors := [_first(one.error) for one in told if one.error]:
+    if errors := [_first(words(one.error, len(one.error))) for one in told if one.error]:
         (most, _), *_ = Counter(errors).most_common(1)
         yield f"{len(errors)} of {len(told)} requests failed: {most}"
 
@@ -76,7 +81,9 @@ def _first(error: str) -> str:
     return next((ours for theirs, ours in _THEIRS if theirs.search(said)), said[:_LONGEST])
 
 
-def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:
+def _texts(
+    told: Sequence[Answer], expected: Sequence[str], words: Callable[[str, int], str]
+) -> Iterator[str]:
     answered = [one for one in told if not one.error]
     if empty := sum(not one.text.strip() for one in answered):
         yield f"{empty} of {len(told)} answers are empty"
@@ -93,7 +100,7 @@ def _texts(told: Sequence[Answer], expected: Sequence[str]) -> Iterator[str]:
         if odd:
             text, pattern = odd[0]
             yield (
-                f"{len(odd)} of {len(told)} answers are wrong: {line(text)[:60]!r} where"
+                f"{len(odd)} of {len(told)} answers are wrong: {line(words(text, 60))!r} where"
                 f" {pattern[:60]!r} is right"
             )
 

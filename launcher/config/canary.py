@@ -17,10 +17,12 @@ def settled(plan: Plan, profile: Profile, context: str) -> Plan:
     The questions are those of the smoke test: without one there are none.
     """
     said = profile.canary
-    asks = tuple(kind for kind in dict.fromkeys(said.asks) if _is_allowed(kind, plan, context))
-    if not (said.every and asks and plan.smoke):
+    asks = [kind for kind in dict.fromkeys(said.asks) if _is_allowed(kind, plan, context)]
+    if not said.every:
         return plan
-    canary = CanaryPolicy(said.every, said.act, plan.smoke["within"], asks)
+    canary = CanaryPolicy(said.every, said.act)
+    if plan.smoke and asks:
+        canary = replace(canary, within=plan.smoke["within"], asks=tuple(asks))
     return replace(plan, policy=replace(plan.policy, canary=canary))
 
 

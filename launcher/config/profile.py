@@ -22,7 +22,7 @@ from launcher.address import LAST_PORT, is_any, is_host, is_loopback, listening,
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import DEFAULT, LEAVE_WITHIN
 from launcher.plan.plan import ENGINE, POINTS
-from launcher.plan.policy import CANARIES, Policy, StallTimeouts
+from launcher.plan.policy import CANARIES, LEAST_EVERY, Policy, StallTimeouts
 
 
 def _no_nul(text: str) -> str:
@@ -60,6 +60,12 @@ def _an_ip_address(text: str) -> str:
     if not numeric(text) or is_loopback(text) or is_any(text):
         raise ValueError("wanted the address by which the other hosts reach it: 10.0.0.1")
     return text
+
+
+def _a_pace(seconds: float) -> float:
+    if 0 < seconds < LEAST_EVERY:
+        raise ValueError(f"wanted 0 for no questions, or {LEAST_EVERY:g} and more")
+    return seconds
 
 
 def _as_host(value: object) -> object:
@@ -288,8 +294,8 @@ class Canary(_Table):
     `asks` are kinds of them (`policy.CANARIES`), `act` is what is done where it answers wrongly.
     """
 
-    every: NotNegative = 60.0
-    """Seconds between two questions; 0 for none."""
+    every: Annotated[NotNegative, AfterValidator(_a_pace)] = 60.0
+    """Seconds between two questions, 1 at least; 0 for none."""
     act: Literal["tell", "restart"] = "tell"
     """What a wrong answer brings: a word, or a restart."""
     asks: list[Literal["fact", "context", "tools", "reasoning"]] = list(CANARIES)  # type: ignore[arg-type]

@@ -8,7 +8,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-# A counter, or a gauge that is never below zero; what is no such number is no sample.
+from launcher.counting import LARGEST
+
+# A counter, or a gauge that is never below zero; what is no such number is no sample, nor is one
+# that no server can have counted.
 _SAMPLE = re.compile(
     r"^(\w+:\w+)(?:\{((?:[^\"}\n]|\"(?:[^\"\\\n]|\\.)*\")*)\})?"
     r"[ \t]+(\d{1,40}(?:\.\d{1,40})?(?:[eE][-+]?\d{1,2})?)"
@@ -24,7 +27,7 @@ def samples(text: str, names: frozenset[str]) -> Samples:
     """The samples of these names in an exposition of metrics."""
     found: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
     for name, labels, value in _SAMPLE.findall(text):
-        if name in names:
+        if name in names and float(value) <= LARGEST:
             found[name].append((labels, float(value)))
     return found
 

@@ -9,9 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
+
+from launcher.counting import LARGEST
 
 SINCE_START = 0.0  # seconds that stand for all of a server's life
+STEP = 3600.0  # seconds of a step of decoding
+ACCEPTED = 1000.0  # tokens of a step of speculation: drafts have some dozens at most
+RATE = 1e9  # tokens a second
+# The most of a gauge that any server can have; counters have what anybody can mean.
+_MOST = {"running": 1e9, "waiting": 1e9, "kv": 10.0, "rate": RATE, "accept": ACCEPTED, "at": 1e12}
+_COUNTERS = ("generated", "answered", "prompts", "cached", "drafts", "accepted")
+
+
+def sane(value: float | None, most: float) -> float | None:
+    """A figure that a server gave, or one made of such; None of one that no server can have."""
+    return value if value is not None and 0 <= value <= most else None
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,8 @@ class Figures:
     `first` counts the first tokens by the seconds that they took at most. `at`: when the oldest of
     it was published, in seconds since 1970. `lacks`: what could not be read, and what to do, in
     words. `is_all`: there is nothing more to ask for, whether or not all of it was asked for.
+
+    A figure that no server can have is none, whoever read it.
     """
 
     running: int | None = None
@@ -57,6 +72,15 @@ class Figures:
     at: float | None = None
     lacks: tuple[str, ...] = ()
     is_all: bool = False
+
+    def __post_init__(self) -> None:
+        for name, most in (_MOST | dict.fromkeys(_COUNTERS, LARGEST)).items():
+            object.__setattr__(self, name, sane(getattr(self, name), most))
+        steps = self.steps
+        if steps and any(sane(told, LARGEST) is None for told in astuple(steps)):
+            object.__setattr__(self, "steps", None)
+        if any(sane(count, LARGEST) is None for count in self.first.values()):
+            object.__setattr__(self, "first", {})
 
 
 @dataclass(frozen=True)
@@ -91,7 +115,7 @@ def between(before: Figures | None, now: Figures, seconds: float) -> Rates:
     made = _grown(before.generated, now.generated)
     gauge = (now.rate if now.running else 0.0) if now.rate is not None else None
     return Rates(
-        tokens=made / seconds if made is not None and seconds > 0 else gauge,
+        tokens=sane(made / seconds, RATE) if made is not None and seconds > 0 else gauge,
         hits=_share(_grown(before.cached, now.cached), _grown(before.prompts, now.prompts)),
         accept=accept_length(before, now) or now.accept,
     )
@@ -125,7 +149,7 @@ def accept_length(before: Figures, now: Figures, least: float = 1) -> float | No
     accepted, drafts = _grown(before.accepted, now.accepted), _grown(before.drafts, now.drafts)
     if accepted is None or drafts is None or drafts < least:
         return None
-    return 1 + accepted / drafts
+    return sane(1 + accepted / drafts, ACCEPTED)
 
 
 def first_tokens(before: Figures | None, now: Figures, seconds: float) -> First | None:

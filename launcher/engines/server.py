@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from launcher.address import bracketed, to_ask
+from launcher.counting import LARGEST
 from launcher.engines.activity import Load
 from launcher.engines.http import (
     ForeignError,
@@ -23,14 +24,28 @@ from launcher.engines.http import (
 )
 from launcher.errors import in_words
 from launcher.host.peer import Peer
+from launcher.redact.keyspelling import spellings
+from launcher.redact.secrets import hide
 
-# What reading an answer may fail of when it is none: not JSON, not of this shape, nested too deep.
-NO_ANSWER = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+# What reading an answer may fail of when it is none: not JSON, not of this shape, a number that is
+# none, nested too deep.
+NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 # What a question may end in that has no answer, or none that is one.
 SILENCE = (OSError, http.client.HTTPException, UnaskedError, ForeignError, *NO_ANSWER)
 
 
+SAID = 200  # characters of what it said that are told
 PAUSED = "generation is paused"  # an excuse that goes on for as long as it is not taken back
+
+
+TOKENS = 10**7  # of an answer: more than any context has
+
+
+def is_count(said: object, most: int = LARGEST) -> bool:
+    """Whether it is a number of things, `most` of them: no bool, no infinity, nothing that only
+    its writer can mean.
+    """
+    return type(said) is int and 0 <= said <= most
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,17 @@ class Server:
     def url(self) -> str:
         """Its address as seen from this host."""
         return f"http://{bracketed(to_ask(self.host))}:{self.port}"
+
+    def words(self, said: str, most: int = SAID) -> str:
+        """What it said, or what asks it said of it, for people: without its key in any spelling,
+        and only then cut after `most` characters. Whatever is quoted passes here.
+        """
+        return hide(spellings(self.key).hide(said) if self.key else said)[:most]
+
+    def says(self, path: str, status: int, said: str = "") -> str:
+        """What it answered there, in words."""
+        told = self.words(said.strip())
+        return f"{path} says {status}{': ' if told else ''}{told}"
 
 
 Question = Callable[[Server, float], Answer]  # with the seconds that an answer may take

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from launcher.engines.figures import Figures, Steps, accept_length
+from launcher.engines.figures import STEP, Figures, Steps, accept_length, sane
 
 LEAST = 4  # steps of a request that tell a pace
 ALONE = 1.25  # requests in a step, on the average, that are one and a health check now and then
@@ -41,7 +41,7 @@ def between(before: Figures, after: Figures) -> Signs | None:
     is_clean = is_alone or prompts <= PROMPTS * count
     return Signs(
         load=(0, 0) if is_alone else _load(batch, (after.kv or 0.0) / (after.running or 1)),
-        step=seconds / rows if is_clean else None,
+        step=sane(seconds / rows, STEP) if is_clean else None,
         accepted=accept_length(before, after, LEAST) if is_alone else None,
     )
 

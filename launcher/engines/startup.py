@@ -17,7 +17,7 @@ from launcher.statedir.starts import Waited
 
 # A bar of tqdm on a line of its own:
 # "Multi-thread loading shards:  12% Completed | 6/47 [00:10<01:10,  1.7s/it]"
-_DONE = re.compile(r".{0,200}? (\d+)/(\d+) \[[\d:]+<([\d:?]+)")
+_DONE = re.compile(r".{0,200}? (\d{1,9})/(\d{1,9}) \[[\d:]+<([\d:?]{1,20})")
 # The line a Python traceback ends in, argparse's, or the interpreter's own.
 _ERROR = re.compile(
     r"(?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt|OutOfResources|TimeoutExpired)(?:: .*|:?$)"

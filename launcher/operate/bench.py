@@ -151,7 +151,7 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
     grown = _counted(it, before, made)
     drawn = watts(signs(watch.samples, it.gpus)) if len(watch.samples) > 1 else None
     made_of_it = round_of(ran.sample, grown, it.wish.objective, concurrency, number, drawn)
-    said = wrong(ran.sample, it.asked(wanted, ran.took), grown)
+    said = wrong(ran.sample, it.asked(wanted, ran.took), grown, it.server.words)
     if grown.answered is None and before.answered is not None:
         said = (*said, "its counters, which it had before, cannot be read: nobody counted with it")
     if said and (why := died(it)):
@@ -162,7 +162,7 @@ def measured(it: Subject, concurrency: int, number: int, rounds: int, tell: Tell
 def _run(it: Subject, wanted: Wanted, left: Left, beat: Callable[[float], None]) -> Ran:
     within = _in_time(it, left)
     try:
-        return run(it.generator, wanted, environment(it), it.key, within, beat)
+        return run(it.generator, wanted, environment(it), it.server, within, beat)
     except OSError as error:
         return Ran(None, f"{it.generator.name} could not be started: {error.strerror or error}")
 

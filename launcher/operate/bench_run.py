@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.engines.generator import Generator, Sample, Wanted
+from launcher.engines.server import SAID, Server
 from launcher.printable import logged
-from launcher.redact.keyspelling import Spellings
 from launcher.serve.session import ProcessTree
 
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL: neither generator needs them
@@ -49,7 +49,7 @@ def run(
     generator: Generator,
     wanted: Wanted,
     environ: Mapping[str, str],
-    key: str | None,
+    server: Server,
     within: float,
     beat: Callable[[float], None],
 ) -> Ran:
@@ -64,7 +64,7 @@ def run(
         undo.callback(os.close, result)
         placed.file.touch(mode=0o600)
         placed.file.write_text(generator.prompts(placed))
-        secret = {generator.variable: key} if key else {}
+        secret = {generator.variable: server.key} if server.key else {}
         began = time.monotonic()
         tree = ProcessTree(
             generator.argv(placed),
@@ -74,11 +74,11 @@ def run(
         said, how = _watched(tree, within, beat)
         took = time.monotonic() - began
         most = SETTINGS + A_TOKEN * wanted.tokens * len(wanted.prompts)
-        return replace(_read(generator, result, most, _end(said, key), how), took=took)
+        return replace(_read(generator, result, most, _end(said, server), how), took=took)
 
 
 def _watched(tree: ProcessTree, within: float, beat: Callable[[float], None]) -> tuple[bytes, str]:
-    """What it said last, and how it ended, in words."""
+    """What it said last, KEPT bytes at most, and how it ended, in words."""
     began, said = time.monotonic(), b""
     late = ""
     try:
@@ -116,8 +116,12 @@ def _read(generator: Generator, result: int, most: int, last: str, how: str) -> 
         )
 
 
-def _end(said: bytes, key: str | None) -> str:
-    """The last line that it printed, without the key."""
-    lines = [logged(one).strip() for one in said.decode(errors="replace").splitlines()]
-    last = next((one for one in reversed(lines) if one), "nothing")
-    return (Spellings(key).hide(last) if key else last)[:200]
+def _end(said: bytes, server: Server) -> str:
+    """The last line that it printed. Where more was said than is kept, the first word of it may be
+    half a key.
+    """
+    text = said.decode(errors="replace")
+    if len(said) >= KEPT:
+        text = text[len(text.split(None, 1)[0]) :] if text.strip() else ""
+    lines = [logged(one).strip() for one in server.words(text, len(text)).splitlines()]
+    return next((one for one in reversed(lines) if one), "nothing")[:SAID]

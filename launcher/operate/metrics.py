@@ -173,7 +173,7 @@ def _of_smoke(seen: StateRecord) -> Iterator[Sample]:
 
 
 def _of_canary(seen: StateRecord) -> Iterator[Sample]:
-    if not (told := seen.canary) or seen.state != "ready":
+    if not (told := seen.canary) or not told.is_asked or seen.state != "ready":
         return
     yield "degraded", told.degraded, []
     for answer in ANSWERS:

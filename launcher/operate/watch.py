@@ -54,11 +54,11 @@ class Seen:
     def to_json(self) -> dict[str, Any]:
         """What scripts read: state.json's words for what is in there, too."""
         record, figures = self.record, self.figures
-        told = ("profile", "state", "since", "reason", "model", "engine", "release")
-        made = {name: getattr(record, name) for name in told}
+        names = ("profile", "state", "since", "reason", "model", "engine", "release")
+        made = {name: getattr(record, name) for name in names}
         made["endpoint"] = record.endpoint if record.is_up else None
         made["start"] = record.start.to_json() if record.start else None
-        made["degraded"] = record.canary.degraded if record.canary else None
+        made["degraded"] = told.degraded if (told := record.canary) and told.is_asked else None
         made["why"] = self.why or None
         if figures is None:
             return made | {"figures": None}

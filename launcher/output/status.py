@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from launcher import counting
 from launcher.counting import rate
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import NAME as GATEWAY
@@ -92,13 +93,20 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
 
 def _canary(told: Canary) -> str:
     """Whether it answers as it did after its start, and by what that is known."""
+    nothing = "nothing to ask that this server can answer" if told.every else "off"
     if told.time is None:
-        return f"not asked yet, one question every {told.every:g} s"
+        waits = f"not asked yet, one question every {counting.span(told.every)}"
+        return waits if told.is_asked else nothing
     counts = ", ".join(f"{count} {said}" for said, count in sorted(told.answers.items()))
-    last = f"{counts}; the last one{_ago(told.time)}: {told.last}"
+    seconds = seconds_since(told.time, time.time())
+    ago = "" if seconds is None else f" {duration(seconds)} ago"
+    is_told = told.degraded and told.last in told.reason
+    last = f"{counts}; the last one{ago}{'' if is_told else f': {told.last}'}"
     if told.degraded:
         since = f"{local(told.since or '')}{_ago(told.since or '')}"
         return f"degraded since {since}: {told.reason}; {last}"
+    if not told.is_asked:
+        return f"{nothing}: {last}"
     signs = (
         (told.step_seconds, 1000, "ms a step"),
         (told.accepted, 1, "tokens of a step accepted"),

@@ -225,7 +225,7 @@ def _parts(plan: Plan) -> dict[str, str]:
     patience |= {
         f"supervision.stall_timeouts.{phase}": f"{value:g}" for phase, value in stalls.items()
     }
-    patience["canary"] = f"{canary.every:g} {canary.act} {', '.join(canary.asks)}"
+    patience["canary"] = f"{canary.every:.10g} {canary.act} {', '.join(canary.asks)}"
     patience["smoke"] = ", ".join(question["ask"] for question in plan.smoke.get("questions", ()))
     return (
         {setting.name: setting.value for setting in plan.settings}

@@ -28,6 +28,11 @@ class StallTimeouts:
 CANARIES = ("fact", "context", "tools", "reasoning")
 
 
+# Seconds between two questions, at least: two wrong answers shall be no blink, and what is asked no
+# load of its own.
+LEAST_EVERY = 1.0
+
+
 @dataclass(frozen=True)
 class CanaryPolicy:
     """What a server is asked while it serves: one question every so many seconds, 0 for none."""

@@ -122,7 +122,7 @@ class Timed(smoke.Client):
     def chat(self, ask: str, **more: Any) -> Mapping[str, Any]:
         """The whole answer. Raises what Client's does."""
         answer = super().chat(ask, **more)
-        self.tokens = int(answer["usage"]["completion_tokens"])
+        self.tokens = smoke.tokens(answer) or 0
         return answer
 
 
@@ -133,7 +133,8 @@ def _put(client: Timed, asked: Asked, question: Question) -> tuple[Said, str]:
         return (Said.UNKNOWN if error.status in BUSY else Said.WRONG), str(error)
     except Exception as error:
         return _failed(error, asked.smoke)
-    return Said.RIGHT, f"right, {counting.of(client.tokens, 'token')}"
+    told = f", {counting.of(client.tokens, 'token')}" if client.tokens else ""
+    return Said.RIGHT, f"right{told}"
 
 
 def _failed(error: Exception, within: Mapping[str, Any]) -> tuple[Said, str]:
@@ -165,12 +166,12 @@ def _copied(client: Timed, number: int) -> None:
     asks = f"Copy the lines of drawers {first} to {first + COPIED - 1} exactly, nothing else."
     answer = client.chat(f"{text}\n\n{asks}")
     said = client.text(answer)
-    smoke.sane(asks, said, answer)
+    smoke.sane(client, asks, said, answer)
     got = re.findall(r"(?<!\d)\d{6}(?!\d)", said)
     for at, code in enumerate(codes[first - 1 : first - 1 + COPIED]):
         if (found := "".join(got[at : at + 1])) != code:
             where = f"{first + at}: {code}"
-            raise smoke.WrongError(f"asked to copy 'drawer {where}', got {found!r}")
+            raise smoke.WrongError(f"asked to copy 'drawer {where}', got {client.quoted(found)}")
 
 
 def _codes(seed: int) -> list[str]:

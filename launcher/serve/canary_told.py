@@ -16,6 +16,7 @@ def record(told: Record, now: Canary, last: Look, time: str) -> Record:
     speed = last.tokens / last.seconds if last.seconds and last.tokens else None
     return Record(
         every=told.every,
+        has_questions=now.next is not None,
         degraded=worse is not None,
         since=(told.since or time) if worse else None,
         reason=worse.what if worse else "",

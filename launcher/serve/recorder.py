@@ -20,7 +20,9 @@ from launcher.engines.log import PHASES
 from launcher.engines.server import Server
 from launcher.engines.startup import Start
 from launcher.errors import in_words
+from launcher.gateway import NAME as GATEWAY
 from launcher.plan.plan import Plan
+from launcher.redact.told import hide_words
 from launcher.serve import canary_told
 from launcher.serve.gpu_monitor import GpuNews
 from launcher.serve.readahead import Told
@@ -90,6 +92,7 @@ class Recorder:
         self.writer = Writer(self._failed)
         self.show = show
         self.notifier = notifier
+        self.key: str | None = None  # of the server: it stands in nothing that is told
         self.gpus: tuple[GpuReading, ...] = ()
         self.deaths: Counter[str] = Counter()
         self._smoke: Smoke | None = None
@@ -125,8 +128,7 @@ class Recorder:
                 over = began if name == Starting.name else ""
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
-            is_asked = isinstance(picture.state, Ready) and picture.state.canary
-            self._canary = Canary(picture.plan.policy.canary.every) if is_asked else None
+            self._canary = _canary(picture)
             if isinstance(picture.state, Starting):
                 self._ready_seconds = {}
                 self._usual = self._usual_of(picture.plan)
@@ -167,7 +169,7 @@ class Recorder:
             gpus=plan.gpus,
         )
         self._starts = (*self._starts, made)[-starts.KEPT :]
-        data = starts.to_json(self._starts)
+        data = hide_words(starts.to_json(self._starts), self.key)
         self.writer.put(partial(self.instance.write, self.instance.starts, data), "starts")
 
     def _usual_of(self, plan: Plan) -> Usual | None:
@@ -242,7 +244,8 @@ class Recorder:
 
     def _notify(self, picture: Snapshot) -> None:
         """What systemd shows, and when it goes on with those that wait for us."""
-        words = [f"STATUS={picture.name}: {picture.state.reason}"]
+        reason = hide_words(picture.state.reason, self.key, in_words=True)
+        words = [f"STATUS={picture.name}: {reason}"]
         if isinstance(picture.state, Ready):
             words.append("READY=1")
         if isinstance(picture.state, Ended) or (
@@ -290,7 +293,7 @@ class Recorder:
             self.complain(f"{self.instance.folder} was removed: it is recreated")
             # and kept: the lock that is held lies in no folder any more
             self.lock = self.instance.claim().lock
-        self.instance.write(self.instance.state, record.to_json())
+        self.instance.write(self.instance.state, hide_words(record.to_json(), self.key))
 
     def _failed(self, error: Exception) -> None:
         """Say what the writer could not do. In its thread."""
@@ -331,7 +334,7 @@ class Recorder:
         return self.writer.close(within)
 
     def _event(self, kind: str, **fields: Any) -> Event:
-        return Event(kind, fields, now_text(), self.instance.name)
+        return Event(kind, hide_words(fields, self.key), now_text(), self.instance.name)
 
     def _record(self, picture: Snapshot) -> StateRecord:
         """The state file. Everything that `status` says is here or asked of the kernel."""
@@ -371,6 +374,16 @@ class Recorder:
             self._usual,
             picture.plan.gpus,
         )
+
+
+def _canary(picture: Snapshot) -> Canary | None:
+    """How a server will be asked that became ready; None of a gateway, and of a node that follows:
+    whom they stand for is asked.
+    """
+    plan, state = picture.plan, picture.state
+    if not isinstance(state, Ready) or plan.follows or plan.engine == GATEWAY:
+        return None
+    return Canary(plan.policy.canary.every, has_questions=bool(plan.policy.canary.asks))
 
 
 def _reason(picture: Snapshot) -> str:

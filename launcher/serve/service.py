@@ -55,6 +55,7 @@ class Service:
     def use_plan(self, made: Plan, key: str | None) -> None:
         """Serve by this plan from now on."""
         self.plan, self.key, self.engine = made, key, runtime(made.engine)
+        self.recorder.key = key
         self.policy = made.policy.as_follower() if made.follows else made.policy
         self.log = ServerLog(self.instance.server_log, key, self.recorder.writer.put)
 

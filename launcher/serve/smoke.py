@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from launcher import counting
 from launcher.engines.http import ForeignError, TooLongError, UnaskedError
-from launcher.engines.server import NO_ANSWER, Server, talk, unanswered
+from launcher.engines.server import NO_ANSWER, Server, is_count, talk, unanswered
 
 ENOUGH = 512  # tokens for an answer, reasoning included
 ROOM = 2048  # tokens where it cannot be asked not to reason; 1,024 are too few for some
+ASKED_AT = "/v1/chat/completions"
 CEILING = 16  # tokens of the answer that is cut
 REPEATS = 2000  # characters of an answer that are looked at for what repeats
 LONG_ANSWER = (
@@ -71,8 +73,8 @@ class WrongError(Exception):
 class RefusedError(WrongError):
     """It did not take the question; `status` is that of its answer."""
 
-    def __init__(self, status: int, said: str) -> None:
-        super().__init__(f"/v1/chat/completions says {status}: {said}")
+    def __init__(self, status: int, told: str) -> None:
+        super().__init__(told)
         self.status = status
 
 
@@ -155,20 +157,22 @@ def fact(client: Client, question: Mapping[str, str]) -> str:
     """
     answer = client.chat(question["ask"])
     said = client.text(answer)
-    sane(question["ask"], said, answer)
-    _expected(question, said, answer)
+    sane(client, question["ask"], said, answer)
+    _expected(client, question, said, answer)
     return said
 
 
-def _expected(question: Mapping[str, str], said: str, answer: Mapping[str, Any]) -> None:
+def _expected(
+    client: Client, question: Mapping[str, str], said: str, answer: Mapping[str, Any]
+) -> None:
     if not re.search(question["expect"], said, re.IGNORECASE | re.DOTALL):
-        got = f"{quoted(said, 120)}{', one token' if _tokens(answer) == 1 else ''}"
+        got = f"{client.quoted(said, 120)}{', one token' if tokens(answer) == 1 else ''}"
         ask, wanted = _last_line(question["ask"]), question["expect"][:120]
         raise WrongError(f"asked {ask!r}, wanted {wanted!r}, got {got}")
 
 
 def quoted(said: str, most: int = 80) -> str:
-    """The beginning of an answer, at most so many characters of it; what comes again and again is
+    """The beginning of a text, at most so many characters of it; what comes again and again is
     there once, with how often: a loop is no wall.
     """
     once = re.sub(r"(.{1,8}?)\1{7,}", _times, said[:REPEATS], flags=re.DOTALL)
@@ -189,15 +193,17 @@ def explained(detail: str, suspects: Sequence[str]) -> str:
     return f"{detail}; known causes for this plan: {'; '.join(suspects)}" if suspects else detail
 
 
-def sane(ask: str, said: str, answer: Mapping[str, Any]) -> None:
+def sane(client: Client, ask: str, said: str, answer: Mapping[str, Any]) -> None:
     """Raises WrongError for what is no text, or not all of an answer's own."""
     ask = _last_line(ask)
     if not said.strip():
-        raise WrongError(f"asked {ask!r}, the answer is empty after {_tokens(answer)} tokens")
+        made = tokens(answer)
+        after = "" if made is None else f" after {counting.of(made, 'token')}"
+        raise WrongError(f"asked {ask!r}, the answer is empty{after}")
     if re.search(r"</?think>", said):
-        raise WrongError(f"reasoning is in the answer: {quoted(said)}")
+        raise WrongError(f"reasoning is in the answer: {client.quoted(said)}")
     if fault := garbage(said):
-        raise WrongError(f"asked {ask!r}, the answer is {fault}: {quoted(said)}")
+        raise WrongError(f"asked {ask!r}, the answer is {fault}: {client.quoted(said)}")
 
 
 def garbage(text: str) -> str | None:
@@ -232,7 +238,8 @@ def _streamed(client: Client, ask: str, whole: str) -> None:
         return
     whole, pieces = client.text(client.chat(ask)), client.stream(ask)
     if whole.strip() != pieces.strip():
-        raise WrongError(f"a streamed answer differs: {quoted(pieces)}, unstreamed {quoted(whole)}")
+        got, wanted = client.quoted(pieces), client.quoted(whole)
+        raise WrongError(f"a streamed answer differs: {got}, unstreamed {wanted}")
 
 
 def _cut(client: Client, ask: str) -> None:
@@ -258,12 +265,12 @@ def reasoned(client: Client, question: Mapping[str, str]) -> None:
         raise WrongError(f"asked {ask!r} with reasoning, the answer is empty")
     if not thought.strip() and len(said) > LONG_ANSWER:
         raise WrongError(
-            f"asked {ask!r} with reasoning, it is not apart from the answer: {quoted(said)}"
+            f"asked {ask!r} with reasoning, it is not apart from the answer: {client.quoted(said)}"
         )
     for text in filter(None, (said, thought)):
-        sane(ask, text, answer)
+        sane(client, ask, text, answer)
     if not is_cut:
-        _expected(question, said, answer)
+        _expected(client, question, said, answer)
 
 
 def tool_call(client: Client) -> None:
@@ -271,14 +278,19 @@ def tool_call(client: Client) -> None:
     answer = client.chat("What is the weather in Paris? Use the tool.", tools=[TOOL])
     calls = answer["choices"][0]["message"].get("tool_calls") or []
     if not calls:
-        raise WrongError(f"a tool call was not parsed: {quoted(client.text(answer))}")
+        raise WrongError(f"a tool call was not parsed: {client.quoted(client.text(answer))}")
     call = calls[0]["function"]
     if call["name"] != "get_weather" or not isinstance(json.loads(call["arguments"]), dict):
-        raise WrongError(f"a tool call came out wrong: {call}")
+        raise WrongError(f"a tool call came out wrong: {client.server.words(str(call))}")
 
 
-def _tokens(answer: Mapping[str, Any]) -> int:
-    return int(answer["usage"]["completion_tokens"])
+def tokens(answer: Mapping[str, Any]) -> int | None:
+    """Tokens of an answer by the server's word; None where that can be none. Whether it is right
+    does not hang on it.
+    """
+    usage = answer.get("usage")
+    told = usage.get("completion_tokens") if isinstance(usage, dict) else None
+    return told if is_count(told, ROOM) else None
 
 
 def _thought(answer: Mapping[str, Any]) -> str:
@@ -313,6 +325,10 @@ class Client:
         elif is_parsed:
             self.quiet = {"chat_template_kwargs": {"enable_thinking": False}}
 
+    def quoted(self, said: str, most: int = 80) -> str:
+        """The beginning of what it answered (`quoted`), without its key."""
+        return quoted(self.server.words(said, REPEATS), most)
+
     def text(self, answer: Mapping[str, Any]) -> str:
         """What an answer says."""
         return self._said(str(answer["choices"][0]["message"].get("content") or ""))
@@ -339,7 +355,8 @@ class Client:
         messages = [{"role": "user", "content": ask}]
         body = {"model": self.model, "messages": messages, "temperature": 0, "max_tokens": ENOUGH}
         text = json.dumps({**body, **self.quiet, **more})
-        status, answer = self.talk(self.server, "POST", "/v1/chat/completions", text, self.within)
+        status, answer = self.talk(self.server, "POST", ASKED_AT, text, self.within)
         if status != 200:
-            raise RefusedError(status, answer[:160].decode(errors="replace"))
+            said = self.server.says(ASKED_AT, status, answer.decode(errors="replace"))
+            raise RefusedError(status, said)
         return answer

@@ -9,8 +9,8 @@ from launcher.statedir.schema import (
     SCHEMA,
     each,
     if_any,
+    if_number,
     number,
-    optional,
     table,
     text,
     truth,
@@ -51,27 +51,27 @@ class GpuReading:
 
     @classmethod
     def from_json(cls, data: object) -> GpuReading:
-        """The reading that `to_json` gave. Raises ValueError."""
+        """The reading that `to_json` gave. Raises ValueError where it does not say of which GPU."""
         said = table(data)
         return cls(
             index=whole(said.get("index")),
-            bdf=optional(text, said.get("bdf")),
-            used=optional(number, said.get("used")),
-            total=optional(number, said.get("total")),
-            utilization=optional(number, said.get("utilization")),
-            power=optional(number, said.get("power")),
-            temperature=optional(number, said.get("temperature")),
-            ecc=optional(number, said.get("ecc")),
+            bdf=if_any(text, said.get("bdf")),
+            used=if_number(said.get("used")),
+            total=if_number(said.get("total")),
+            utilization=if_number(said.get("utilization")),
+            power=if_number(said.get("power")),
+            temperature=if_number(said.get("temperature")),
+            ecc=if_number(said.get("ecc")),
             pids=each(whole, said.get("pids")),
-            name=optional(text, said.get("name")),
-            limit=optional(number, said.get("limit")),
-            clock=optional(number, said.get("clock")),
-            clock_max=optional(number, said.get("clock_max")),
+            name=if_any(text, said.get("name")),
+            limit=if_number(said.get("limit")),
+            clock=if_number(said.get("clock")),
+            clock_max=if_number(said.get("clock_max")),
             slowed=each(text, said.get("slowed", [])),
-            link_gen=optional(whole, said.get("link_gen")),
-            link_gen_max=optional(whole, said.get("link_gen_max")),
-            link_width=optional(whole, said.get("link_width")),
-            link_width_max=optional(whole, said.get("link_width_max")),
+            link_gen=if_any(whole, said.get("link_gen")),
+            link_gen_max=if_any(whole, said.get("link_gen_max")),
+            link_width=if_any(whole, said.get("link_width")),
+            link_width_max=if_any(whole, said.get("link_width_max")),
         )
 
 

@@ -78,6 +78,13 @@ def if_any(read: Callable[[object], T], said: object) -> T | None:
         return None
 
 
+def if_number(said: object) -> float | None:
+    """A figure that a server, a driver or a clock gave; None of one that is none: whatever stands
+    beside it is true all the same.
+    """
+    return if_any(number, said)
+
+
 def by_name(read: Callable[[object], T], said: object) -> dict[str, T]:
     """A table of such values."""
     return {name: read(value) for name, value in table(said).items()}

@@ -12,6 +12,7 @@ from launcher.statedir.schema import (
     by_name,
     each,
     if_any,
+    if_number,
     number,
     optional,
     table,
@@ -99,13 +100,13 @@ class Smoke:
 
     @classmethod
     def from_json(cls, data: object) -> Smoke:
-        """The test that `to_json` gave. Raises ValueError."""
+        """The test that `to_json` gave. Raises ValueError where it does not say how it went."""
         said = table(data)
         return cls(
             ok=truth(said.get("ok")),
-            detail=text(said.get("detail")),
-            seconds=number(said.get("seconds")),
-            time=text(said.get("time")),
+            detail=if_any(text, said.get("detail")) or "",
+            seconds=if_number(said.get("seconds")) or 0.0,
+            time=if_any(text, said.get("time")) or "",
         )
 
 
@@ -113,11 +114,14 @@ class Smoke:
 class Canary:
     """How a server answers while it serves: what came of its questions, and the signs of its pace.
 
-    `degraded`: no longer as after its start, `since` when and for which `reason`. Seconds, tokens
-    of a step that were accepted, tokens a second for one request; None for what is not known.
+    One question `every` so many seconds, 0 for none; whether it `has_questions` that this server
+    can be asked. `degraded`: no longer as after its start, `since` when and for which `reason`.
+    Seconds, tokens of a step that were accepted, tokens a second for one request; None for what is
+    not known.
     """
 
     every: float
+    has_questions: bool = True
     degraded: bool = False
     since: str | None = None
     reason: str = ""
@@ -129,25 +133,33 @@ class Canary:
     accepted: float | None = None
     tokens_per_second: float | None = None
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether what it says of the server is kept up to date."""
+        return self.degraded or bool(self.every and self.has_questions)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"answers": dict(self.answers)}
 
     @classmethod
     def from_json(cls, data: object) -> Canary:
-        """What `to_json` gave. Raises ValueError."""
+        """What `to_json` gave. Raises ValueError where it does not say whether it is degraded;
+        nothing that stands beside that keeps it from being told.
+        """
         said = table(data)
         return cls(
-            every=number(said.get("every")),
+            every=if_number(said.get("every")) or 0.0,
+            has_questions=said.get("has_questions") is not False,
             degraded=truth(said.get("degraded")),
-            since=optional(text, said.get("since")),
-            reason=text(said.get("reason")),
-            answers=by_name(whole, said.get("answers")),
-            time=optional(text, said.get("time")),
-            last=text(said.get("last")),
-            seconds=optional(number, said.get("seconds")),
-            step_seconds=optional(number, said.get("step_seconds")),
-            accepted=optional(number, said.get("accepted")),
-            tokens_per_second=optional(number, said.get("tokens_per_second")),
+            since=if_any(text, said.get("since")),
+            reason=if_any(text, said.get("reason")) or "",
+            answers=if_any(partial(by_name, whole), said.get("answers")) or {},
+            time=if_any(text, said.get("time")),
+            last=if_any(text, said.get("last")) or "",
+            seconds=if_number(said.get("seconds")),
+            step_seconds=if_number(said.get("step_seconds")),
+            accepted=if_number(said.get("accepted")),
+            tokens_per_second=if_number(said.get("tokens_per_second")),
         )
 
 
@@ -206,9 +218,9 @@ class StartRecord:
         return cls(
             seconds=by_name(number, said.get("seconds")),
             phase=optional(text, said.get("phase")),
-            progress=optional(Progress.from_json, said.get("progress")),
+            progress=if_any(Progress.from_json, said.get("progress")),
             waits=by_name(Waited.from_json, said.get("waits", {})),
-            usual=optional(Usual.from_json, said.get("usual")),
+            usual=if_any(Usual.from_json, said.get("usual")),
             gpus=whole(said.get("gpus", 0)),
         )
 

@@ -111,7 +111,7 @@ def test_each_replica_is_one_of_its_own() -> None:
         ({"health": (503, "")}, "/health says 503"),
         ({"token": (500, "EngineCore encountered an issue")}, "/v1/completions says 500: Engine"),
         ({"token": (200, "{}")}, "generated 0 token"),
-        ({"token": (200, '{"usage": {"completion_tokens": true}}')}, "/v1/completions says {"),
+        ({"token": (200, '{"usage": {"completion_tokens": true}}')}, "/v1/completions says 200: {"),
         ({"token": (200, "no JSON")}, "its answer is not JSON"),
     ],
 )

@@ -189,6 +189,14 @@ def test_a_key_reaches_the_server_and_nothing_that_is_kept(world: World) -> None
     assert died.returncode == 1
     assert KEY not in died.stdout + died.stderr
 
+    generator(world, how="refused")
+    kept.unlink()
+    refused = world.run(*SHORT, "--save", str(kept), "--json")
+    assert refused.returncode == 1
+    assert "Unauthorized: bad key [redacted]" in refused.stdout
+    assert "Unauthorized: bad key [redacted]" in kept.read_text()
+    assert KEY not in refused.stdout + refused.stderr + kept.read_text()
+
 
 def test_no_process_of_it_has_the_key_among_its_words(world: World) -> None:
     """What `ps` shows to everybody."""

@@ -41,7 +41,7 @@ EVERY = {
 # A second profile, that does not answer its smoke test rightly and is given up.
 LOST = "lost"
 CANARY = """[canary]
-every = 0.2
+every = 1
 asks = ["fact"]
 """
 # What a small machine lacks for two GPUs.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from launcher.diagnose.verdict import KILLED_FOR
 from launcher.engines.signs import Signs
-from launcher.plan.policy import CANARIES, CanaryPolicy, Policy
+from launcher.plan.policy import CANARIES, LEAST_EVERY, CanaryPolicy, Policy
 from launcher.serve import canary
 from launcher.serve.canary import Canary, Degraded, Look, Said, fairly
 from launcher.serve.events import (
@@ -101,6 +101,17 @@ def test_two_wrong_answers_in_a_row_are_degraded_and_the_second_is_asked_for_soo
     assert bird.kinds[-1] == bird.kinds[-2]
     assert twice.degraded == Degraded(bird.now, WRONG.detail, "wrong-output")
     assert twice.degraded.cause in KILLED_FOR
+
+
+@given(st.floats(LEAST_EVERY, 1e6))
+def test_two_wrong_answers_in_a_row_are_no_blink(every: float) -> None:
+    bird = Bird(replace(POLICY, every=every)).settled()
+    bird.hears(WRONG)
+    first = bird.now
+    bird.hears(WRONG)
+
+    assert bird.state.degraded
+    assert LEAST_EVERY <= bird.now - first <= canary.AGAIN
 
 
 def test_one_wrong_answer_is_an_accident() -> None:

@@ -19,7 +19,7 @@ from served import LONG, Served
 
 RUNS, RESTS = 0.01, 0.09  # seconds of each turn of a rank that is slowed down
 PROFILE = """[canary]
-every = 0.5
+every = 1
 asks = ["fact"]
 [smoke]
 questions = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +25,7 @@ from launcher.serve import canary_ask
 from launcher.serve.canary import Question, Said
 
 PARSERS = 'reasoning-parser = "glm45"\ntool-call-parser = "glm47"\n'
+KEY = "k3y-that-nobody-must-see"
 HEALTHY: dict[str, Any] = {"steps": {"seconds": 0.0005, "accepted": 3}}
 FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"garbage_from": 3}, "control characters", "wrong-output"),
@@ -36,14 +39,30 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-def serve(world: World, text: str = "", every: float = 0.1) -> None:
-    """Up, with a canary every so many seconds, and both parsers."""
-    world.write_profile(f"[canary]\nevery = {every}\n{text}", stop_timeout=20)
+def up(world: World, text: str = "") -> None:
+    """Up, with a key, both parsers and a canary."""
+    world.write_profile(f"[canary]\n{text}", stop_timeout=20)
     written = world.profile.read_text()
     world.profile.write_text(written.replace("tp-size = 2\n", f"tp-size = 2\n{PARSERS}"))
     world.faults(**HEALTHY)
-    up = world.run("up", "-p", "stub", "-d")
-    assert up.returncode == 0, up.stderr
+    key = world.folder / "key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    done = world.run("up", "-p", "stub", "-d", "--api-key-file", key)
+    assert done.returncode == 0, done.stderr
+
+
+def serve(world: World, text: str = "") -> None:
+    """The same, asked more often than a profile may say: its launcher reads its plan again when it
+    is told to restart.
+    """
+    up(world, text)
+    plan = world.state / "stub/plan.json"
+    made = json.loads(plan.read_text())
+    made["policy"]["canary"]["every"] = 0.1
+    plan.write_text(json.dumps(made))
+    os.kill(world.status()["pids"]["launcher"], signal.SIGUSR1)
+    until(lambda: (c := world.status()["canary"]) and c["every"] == 0.1, "it is asked often")
 
 
 def answers(world: World) -> int:
@@ -121,6 +140,19 @@ def test_status_events_and_metrics_tell_it(served: World) -> None:
         jsonschema.validate(event, schema)
 
 
+def test_whatever_it_answered_nothing_tells_its_key(served: World) -> None:
+    served.faults(**HEALTHY | {"answer": f"bad key {KEY}"})
+    degraded(served)
+    shown = [served.run(*words) for words in (("status",), ("events",), ("smoke",), ("logs",))]
+    served.faults(**HEALTHY)
+    until(lambda: not served.status()["canary"]["degraded"], "it is fine again")
+
+    kept = [one for one in (served.state / "stub").iterdir() if one.is_file()]
+    said = [one.stdout + one.stderr for one in shown] + [one.read_text() for one in kept]
+    assert "bad key [redacted]" in "".join(said)
+    assert [one for one in said if KEY in one] == []
+
+
 def test_no_answer_in_time_is_unknown_and_no_wrong_one(served: World) -> None:
     unknown = lambda: served.status()["canary"]["answers"].get("unknown", 0)
     before = unknown()
@@ -139,7 +171,7 @@ def test_a_server_that_turned_wrong_is_started_again_where_that_is_wanted(world:
     world.faults(**HEALTHY | {"tool_call": ""})
     until(lambda: world.events("death"), "it is degraded, and ends")
     world.faults(**HEALTHY)
-    seen = world.until_state("ready", restarts=1)
+    seen = world.until_state("ready", restarts=2)  # the other one was asked for
 
     [death] = world.events("death")
     assert death["cause"] == "wrong-output"
@@ -152,7 +184,7 @@ def test_a_question_that_is_under_way_keeps_no_server_from_going(world: World) -
     serve(world)
     until(lambda: answers(world) >= 1, "it was asked")
     world.faults(**HEALTHY | {"hang_at": "chat", "drain": 60})
-    until(lambda: runtime("sglang").in_flight(Server("127.0.0.1", world.port)), "it is asked")
+    until(lambda: runtime("sglang").in_flight(Server("127.0.0.1", world.port, KEY)), "asked")
     assert world.run("down", "-p", "stub").returncode == 0
 
     [*_, last] = world.events()
@@ -162,16 +194,17 @@ def test_a_question_that_is_under_way_keeps_no_server_from_going(world: World) -
 
 
 def test_switched_off_it_asks_nothing(world: World) -> None:
-    serve(world, every=0)
+    up(world, "every = 0")
     figures = runtime("sglang").figures
-    steps = lambda: figures(Server("127.0.0.1", world.port), 20.0, whole=False).steps
+    steps = lambda: figures(Server("127.0.0.1", world.port, KEY), 20.0, whole=False).steps
     before = steps()
     time.sleep(1.0)
 
     assert before
     assert steps() == before
-    assert world.status()["canary"] is None
-    assert "\n  canary " not in world.run("status", "-p", "stub").stdout
+    assert world.status()["canary"]["every"] == 0
+    assert "\n  canary      off\n" in world.run("status", "-p", "stub").stdout
+    assert "glm5_serve_degraded{" not in world.run("metrics").stdout
 
 
 def test_what_a_profile_asks_for_is_what_its_plan_asks(world: World) -> None:
@@ -188,11 +221,18 @@ def test_what_a_profile_asks_for_is_what_its_plan_asks(world: World) -> None:
     assert asks("", "context-length = 2048\n")["asks"] == ["fact"]
     assert asks("[smoke]\nquestions = []", PARSERS)["asks"] == ["context", "tools"]
     for off in ("[canary]\nevery = 0", "[canary]\nasks = []", "[smoke]\nenabled = false"):
-        assert (asks(off)["every"], asks(off)["asks"]) == (0, [])
+        assert asks(off)["asks"] == []
+    assert (asks("[canary]\nevery = 0")["every"], asks("[canary]\nasks = []")["every"]) == (0, 60)
     world.write_profile('[canary]\nact = "panic"')
     refused = world.run("render", "-p", "stub")
     assert refused.returncode == 78
     assert "canary.act" in refused.stderr
+    world.write_profile("[canary]\nevery = 0.0001")
+    refused = world.run("render", "-p", "stub")
+    assert refused.returncode == 78
+    assert "canary.every: wanted 0 for no questions, or 1 and more" in " ".join(
+        refused.stderr.split()
+    )
 
 
 # -- one look --------------------------------------------------------------------------------------
@@ -336,6 +376,7 @@ def test_requests_of_clients_go_on_beside_it(world: World) -> None:
     body = {"messages": [{"role": "user", "content": "What is the capital of France?"}]}
     for _ in range(5):
         url = f"http://127.0.0.1:{world.port}/v1/chat/completions"
-        assert requests.post(url, json=body, timeout=60).status_code == 200
+        sent = requests.post(url, json=body, timeout=60, headers={"Authorization": f"Bearer {KEY}"})
+        assert sent.status_code == 200
     until(lambda: answers(world) >= 2, "it is asked, too")
     assert not world.status()["canary"]["degraded"]

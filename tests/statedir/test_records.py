@@ -50,6 +50,7 @@ STATE = """{
  },
  "canary": {
   "every": 60.0,
+  "has_questions": true,
   "degraded": true,
   "since": "2026-11-24T07:00:00.000Z",
   "reason": "a tool call was not parsed",

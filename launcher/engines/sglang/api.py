@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.engines.activity import Load
-from launcher.engines.server import PAUSED, SILENCE, Answer, Server, talk
+from launcher.engines.server import PAUSED, SILENCE, TOKENS, Answer, Server, is_count, talk
 from launcher.engines.sglang.figures import published
 
 COUNTS = ("num_running_reqs", "num_waiting_reqs")
@@ -35,10 +35,10 @@ def first_token(server: Server, within: float) -> Answer:
     body = {"text": "1", "sampling_params": {"max_new_tokens": 1, "temperature": 0}}
     status, text = _ask(server, "POST", "/generate", json.dumps(body), within)
     if status != 200:
-        return Answer(False, f"/generate says {status}: {text[:200]}")
+        return Answer(False, server.says("/generate", status, text))
     tokens = json.loads(text).get("meta_info", {}).get("completion_tokens", 0)
-    if not _is_count(tokens):
-        return Answer(False, f"/generate says {text[:200]}")
+    if not is_count(tokens, TOKENS):
+        return Answer(False, server.says("/generate", status, text))
     return Answer(tokens >= 1, f"generated {tokens} token")
 
 
@@ -64,7 +64,7 @@ def alive(server: Server, within: float) -> Answer:
         if _status(server, "/ping") == 200 and _status(server, "/ready") == 503:
             return Answer(False, "/ready says 503", excuse=PAUSED)
         status, text = _ask(server, "GET", "/health", None, within)
-    detail = f"/health says {status}{': ' + text[:200] if text else ''}"
+    detail = server.says("/health", status, text)
     return Answer(status == 200, detail, loads=tuple(_loads(server)) if status == 200 else ())
 
 
@@ -80,13 +80,6 @@ def leads(server: Server, within: float) -> Answer:
     status = _ask(server, "GET", path, None, within)[0] if status == 404 else status
     is_up = status == 503 and _status(server, "/ping") == 200
     return Answer(status == 200, f"{path} says {status}", excuse=PAUSED if is_up else "")
-
-
-def _is_count(value: object) -> bool:
-    """Whether it is a number of things: no bool, no infinity, nothing that only its writer can
-    mean.
-    """
-    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _status(server: Server, path: str) -> int:
@@ -107,14 +100,14 @@ def in_flight(server: Server) -> int | None:
     nothing.
     """
     counts: list[Any] = [load.get(name) for load in _published(server) for name in COUNTS]
-    return sum(counts) if counts and all(map(_is_count, counts)) else None
+    return sum(counts) if counts and all(map(is_count, counts)) else None
 
 
 def _loads(server: Server) -> Iterator[Load]:
     """What each replica's scheduler says of its work; may be nothing."""
     for index, load in enumerate(_published(server)):
         rank = load["dp_rank"] if isinstance(load.get("dp_rank"), int) else index
-        counts = {name: load[name] if _is_count(load.get(name)) else 0 for name in COUNTS}
+        counts = {name: load[name] if is_count(load.get(name)) else 0 for name in COUNTS}
         yield Load(rank, counts["num_running_reqs"], {**load, **counts})
 
 

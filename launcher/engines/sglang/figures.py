@@ -14,13 +14,13 @@ of them the gauge `spec_accept_length`, of the last forty steps. `speculative.ac
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from launcher.counting import LARGEST
 from launcher.engines.exposition import Samples, buckets, lacking, samples, total
 from launcher.engines.figures import Figures, Steps
 from launcher.engines.http import countdown
@@ -135,6 +135,6 @@ def _numbers(loads: Sequence[Mapping[str, Any]], name: str) -> list[float]:
 
 def _number(value: object) -> float | None:
     """A number of things, or a share; None for what is none."""
-    if type(value) not in (int, float) or not 0 <= value < 1 << 63:  # type: ignore[operator]
+    if type(value) not in (int, float) or not 0 <= value <= LARGEST:  # type: ignore[operator]
         return None
-    return float(value) if math.isfinite(value) else None  # type: ignore[arg-type]
+    return float(value)  # type: ignore[arg-type]

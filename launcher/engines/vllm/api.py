@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from launcher import counting
 from launcher.engines.activity import Load
-from launcher.engines.server import SILENCE, Answer, Server, talk
+from launcher.engines.server import SILENCE, TOKENS, Answer, Server, is_count, talk
 from launcher.engines.vllm.figures import metrics, of_replicas
 
 QUICK = 5.0  # seconds for what the API server answers by itself
@@ -83,10 +83,10 @@ def _says(server: Server, word: str) -> bool:
 def _token(server: Server, within: float) -> Answer:
     status, text = _ask(server, "POST", "/v1/completions", TOKEN, within)
     if status != 200:
-        return Answer(False, f"/v1/completions says {status}: {text[:200]}")
+        return Answer(False, server.says("/v1/completions", status, text))
     tokens = json.loads(text).get("usage", {}).get("completion_tokens", 0)
-    if type(tokens) is not int:
-        return Answer(False, f"/v1/completions says {text[:200]}")
+    if not is_count(tokens, TOKENS):
+        return Answer(False, server.says("/v1/completions", status, text))
     return Answer(tokens >= 1, f"generated {tokens} token")
 
 

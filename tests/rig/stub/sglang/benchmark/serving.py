@@ -77,7 +77,7 @@ for number, row in enumerate(rows):
     sent = time.monotonic()
     try:
         text, tokens = ("", row["max_tokens"]) if how == "refused" else asked(row)
-        error = "Unauthorized" if how == "refused" else ""
+        error = f"Unauthorized: bad key {key}" if how == "refused" else ""
     except OSError as failure:
         text, tokens, error = "", row["max_tokens"], f"{failure}"
     if number == 0 and how == "empty":
