@@ -14,6 +14,7 @@ from launcher.statedir.times import local
 if TYPE_CHECKING:
     from rich.console import Console
 
+GIB = 1 << 30
 STAMP = len("2026-11-27 01:02:03")
 
 # what an event raises that is not as it should be
@@ -81,18 +82,18 @@ def _words(event: Event) -> str | None:
 def reading_ahead(told: Mapping[str, Any]) -> str:
     """How far the checkpoint is in memory, at which rate, and why not further."""
     done, total, seconds = told["read"] + told["cached"], told["total"], told["seconds"]
-    gib = f"{done / 2**30:.1f} of {total / 2**30:.1f} GiB" if done < total else _gib(total)
-    rate = f" in {seconds:.1f} s ({told['read'] / seconds / 1e9:.1f} GB/s)" if told["read"] else ""
+    gib = f"{done / GIB:.1f} of {total / GIB:.1f} GiB" if done < total else _gib(total)
+    rate = f" in {seconds:.1f} s ({_gib(told['read'] / seconds)}/s)" if told["read"] else ""
     cached = f", {_gib(told['cached'])} of it were in memory" if told["cached"] else ""
     where = f", from {told['where']}" if told["where"] else ""
     why = f": {told['end']}" if told["end"] else ""
-    if told["cached"] >= total > 0:
-        return f"{gib}: all of it is in memory already"
+    if told["cached"] >= total > 0 and not why:
+        return f"{gib}: all of it is in memory already{where}"
     return f"{gib}{rate}{cached}{where}{why}" if done else f"nothing{where}{why}"
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
 
 
 def dated(event: Event) -> str | None:
