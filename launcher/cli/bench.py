@@ -106,7 +106,7 @@ def bench(
     from launcher.operate.bench import PAIRS, ROUNDS
     from launcher.operate.bench_subject import Wish
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup's stays
             signal.signal(number, signal.default_int_handler)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from launcher.output.events import in_words
+from launcher.output.terminal import is_drawn_on
 from launcher.serve import journald
 from launcher.statedir.events import Event
 
@@ -96,7 +97,7 @@ def kind_for(stream: TextIO, *, as_json: bool) -> str:
         return "json"
     if journald.is_connected(stream, os.environ):
         return "journal"
-    return "live" if stream.isatty() else "plain"
+    return "live" if is_drawn_on(stream) else "plain"
 
 
 def to_journal(event: Event) -> None:

@@ -15,6 +15,7 @@ from launcher.errors import Exit
 from launcher.host.facts import Fact
 from launcher.operate.warm import Kernels, Warmed
 from launcher.output.events import reading_ahead
+from launcher.output.terminal import is_drawn_on
 from launcher.serve.readahead import Told
 
 UNBUILT = (
@@ -25,7 +26,7 @@ UNBUILT = (
 
 def progress(told: Told) -> None:
     """How far it is, on a terminal alone: the line is written over."""
-    if sys.stderr.isatty():
+    if is_drawn_on(sys.stderr):
         text = f"  checkpoint  {reading_ahead(asdict(told))}" if told.end is None else ""
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
