@@ -140,7 +140,7 @@ def lines(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
 
 def _line(start: PastStart, longest: float, room: int) -> Line:
     result, why = _result(start)
-    head = (f"{local(start.time)}  {start.run:4}  ", ""), (f"{result[0]:9}", result[1])
+    head = (f"{local(start.time):19}  {start.run:4}  ", ""), (f"{result[0]:9}", result[1])
     return (*head, (f" {start.total:8.1f}  ", ""), *_drawn(start.seconds, longest, room), why)
 
 
