@@ -71,7 +71,7 @@ def instance(seen: Seen, width: int, signs: Signs, now: float) -> list[Line]:
     head: Line = ((record.profile, "bold"), ("  ", ""), state, worse, (since, ""))
     made = [*flow([head, *_identity(record)], width, "")]
     if record.state == "starting" and record.start:
-        told = starts.head(record.start, elapsed or 0.0)
+        told = starts.to_come(record.start, elapsed or 0.0)
         made.append(((f"  {told}", ""),))
         made += starts.phases(record.start, elapsed or 0.0, signs)
     elif record.state != "ready" and record.reason:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from launcher.engines.log import PHASES
 from launcher.errors import UserError, in_words
 from launcher.output.bars import Line, Part, Signs, bar, binary, duration, flow, signs_for
-from launcher.statedir.starts import READY, PastStart, Usual, Waited, usual
+from launcher.statedir.starts import READY, STOPPED, PastStart, Usual, Waited, usual
 from launcher.statedir.state import StartRecord
 from launcher.statedir.times import local
 
@@ -89,10 +89,9 @@ def left(usual: Usual | None, phase: str, spent: float) -> str:
     return f"about {about} left by {base(usual)}{took}"
 
 
-def head(start: StartRecord, elapsed: float) -> str:
-    """How long a start has gone on, and how long it will."""
-    phase = start.phase or "process"
-    return f"{duration(elapsed)}, {left(start.usual, phase, start.spent(elapsed))}"
+def to_come(start: StartRecord, elapsed: float) -> str:
+    """How long a start that has gone on so long will."""
+    return left(start.usual, start.phase or "process", start.spent(elapsed))
 
 
 def phases(start: StartRecord, elapsed: float, signs: Signs) -> list[Line]:
@@ -171,7 +170,7 @@ def _seconds(took: float) -> str:
 def _result(start: PastStart) -> tuple[Part, Part]:
     """What became of it, and why."""
     is_ready = start.outcome == READY
-    style = "green" if is_ready else "red"
+    style = {READY: "green", STOPPED: ""}.get(start.outcome, "red")
     return (start.outcome, style), ("" if is_ready else f" {start.reason}", "dim")
 
 

@@ -33,8 +33,10 @@ def test_a_start_is_kept_and_the_next_one_is_told_beside_it(world: World) -> Non
 
     told = json.loads(world.run("events", "--starts", "--json").stdout)
     assert [start["outcome"] for start in told["starts"]] == ["ready", "stopped"]
+    assert told["starts"][1]["seconds"] == world.status()["start"]["seconds"], "one figure"
     starting = [event for event in world.events() if event["state"] == "starting"]
     assert "usual" not in starting[0]
+    assert [event["reason"] for event in starting] == ["first start", "started"]
     assert starting[-1]["usual"] == {"of": 1, "seconds": first["seconds"]}
     schema = json.loads((ROOT / "docs/events.schema.json").read_text())
     jsonschema.validate(starting[-1], schema)
