@@ -85,8 +85,8 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen)))
         rows += [("canary", _canary(seen.canary))] if seen.canary else []
-        if not (seen.last_error and seen.last_error in seen.reason):
-            rows.append(("last error", seen.last_error or "-"))
+        is_said = bool(seen.last_error) and str(seen.last_error) in seen.reason
+        rows.append(("last error", "the reason says it" if is_said else seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
 
