@@ -12,11 +12,12 @@ from typing import TextIO
 from launcher import printable
 
 LEAST = 20  # columns that a text has, however narrow the terminal is
+MOST = 1000  # and that a terminal has, whatever it, or COLUMNS, says: what is drawn costs time
 
 
 def columns(stream: TextIO) -> int:
     """Those of a terminal; 0 where it is none, and nothing is folded."""
-    return shutil.get_terminal_size().columns if stream.isatty() else 0
+    return min(shutil.get_terminal_size().columns, MOST) if stream.isatty() else 0
 
 
 def tell(text: str, stream: TextIO | None = None, *, hanging: int = 2) -> None:

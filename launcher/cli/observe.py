@@ -137,9 +137,7 @@ def events(
         if screen:
             console.show(event, screen)
             continue
-        line = json.dumps(event.to_json()) if as_json else console.dated(event)
-        if line is not None:
-            print(line, flush=follow)
+        print(json.dumps(event.to_json()) if as_json else console.dated(event), flush=follow)
         if stdio.unread:
             return
     if not found and number != 0:

@@ -70,18 +70,16 @@ def profile_option(*, required: bool, meaning: str | None = None) -> Callable[..
     return decorate
 
 
-settings_options = (
-    click.option(
-        "--set",
-        "settings",
-        metavar="KEY=VALUE",
-        multiple=True,
-        shell_complete=complete.settings,
-        help="Set one value, e.g. flags.port=8001.",
-    ),
-    click.option(
-        "--api-key-file", metavar="FILE", help="The key that clients must send; mode 0600."
-    ),
+set_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=complete.settings,
+    help="Set one value, e.g. flags.port=8001.",
+)
+key_option = click.option(
+    "--api-key-file", metavar="FILE", help="The key that clients must send; mode 0600."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (schema 1).")
 
@@ -237,7 +235,7 @@ def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="PATH",
             help="What people paste (nvidia-smi -q, lspci ...): a file, a folder, or -.",
         ),
-        settings_options[0],
+        set_option,
         profile_option(required=False, meaning=BEST),
     ):
         command = option(command)
@@ -298,7 +296,7 @@ def plan_options(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Of a profile over several hosts: the node that this one is; 0 leads.",
     )
     which = profile_option(required=False, meaning=BEST)
-    for option in reversed((which, *settings_options, node)):
+    for option in reversed((which, set_option, node)):
         given = option(given)
     return given
 

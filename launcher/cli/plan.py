@@ -14,10 +14,11 @@ from launcher.cli.options import (
     BEST,
     container_options,
     json_option,
+    key_option,
     old_option,
     plan_options,
     profile_option,
-    settings_options,
+    set_option,
     target_options,
     that_is_up,
 )
@@ -35,6 +36,7 @@ FORMS = ("shell", "systemd", "docker", "compose", "quadlet", "kubernetes", "json
 
 @click.command()
 @plan_options
+@key_option
 @click.option("--format", "form", type=click.Choice(FORMS), default="shell", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option(
@@ -113,7 +115,7 @@ def diff(
 @click.command("fit")
 @profile_option(required=False, meaning=BEST)
 @click.option("--model", metavar="DIR", help="Another checkpoint: a folder, or a GLM-5's hub id.")
-@settings_options[0]
+@set_option
 @target_options
 @json_option
 def fit_command(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launcher import folding, printable, stdio
-from launcher.cli.options import allow_option, json_option, plan_options, profile_option
+from launcher.cli.options import allow_option, json_option, key_option, plan_options, profile_option
 from launcher.errors import Exit, UserError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @plan_options
+@key_option
 @click.option(
     "-d", "--detach", is_flag=True, help="Return when it is ready; it goes on in the background."
 )
@@ -75,17 +76,18 @@ def screen(as_json: bool) -> Screen:
 @click.command()
 @plan_options
 @json_option
-def warm(profile: str, settings: tuple[str, ...], api_key_file: str | None, as_json: bool) -> int:
+def warm(profile: str, settings: tuple[str, ...], as_json: bool) -> int:
     """Read a profile's checkpoint into memory, and say which kernels are compiled: before a
     maintenance window, or an update.
 
-    Nothing is started. Exit 1 if not all of the checkpoint is in memory then.
+    Nothing is started. Exit 1 if not all of the checkpoint is in memory then: all that its index
+    names, or its files' numbers count.
     """
     from launcher.config.load import PlanRequest
     from launcher.operate.warm import warm
     from launcher.output.warm import progress, report
 
-    asked = PlanRequest(profile, settings, api_key_file)
+    asked = PlanRequest(profile, settings)
     return report(warm(asked, os.environ, progress), as_json=as_json)
 
 

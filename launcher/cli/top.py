@@ -38,16 +38,18 @@ def top(
 ) -> None:
     """Watch servers and GPUs: tokens a second, requests, KV cache, power, clocks, last events.
 
-    All instances where none is named. q leaves. GPUs are as a launcher read them, every 5 to 10 s,
+    All instances where none is named. q leaves. Where TERM says that nothing can be drawn (dumb, or
+    nothing) it is printed once. GPUs are as a launcher read them, every 5 to 10 s,
     else as the driver says. With --json once, for scripts.
     """
     from launcher.operate.top import Driver, Top, meant
     from launcher.output import top as screen
+    from launcher.output.terminal import is_drawn_on
     from launcher.statedir.home import state_home
 
     shown = Top(meant(state_home(os.environ), (*profiles, *named)), Driver())
     try:
-        if once or as_json or not sys.stdout.isatty():
+        if once or as_json or not is_drawn_on(sys.stdout):
             screen.once(shown, interval, as_json=as_json)
         else:
             with contextlib.suppress(KeyboardInterrupt):

@@ -273,7 +273,7 @@ def _watch(instance: StateDir, claim: Claim, show: Show) -> int:
             start_new_session=True,
         )
     claim.release()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: launcher.send_signal(signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
     events = read_events(instance.events, end, lambda: launcher.poll() is None)

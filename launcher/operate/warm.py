@@ -16,9 +16,9 @@ from launcher.config.load import PlanRequest, load
 from launcher.config.resolve import resolve
 from launcher.config.target import instance_of, observe_target, require_own
 from launcher.engines.engine import runtime
-from launcher.host.facts import Cache, Engine
+from launcher.host.facts import Cache, Engine, Fact, known, unknown
 from launcher.plan.plan import Plan
-from launcher.serve.readahead import ReadAhead, Request, Told
+from launcher.serve.readahead import NOT_ALL, ReadAhead, Request, Told
 
 FLASHINFER = "flashinfer-python"
 PREBUILT = ("flashinfer-jit-cache", "flashinfer-cubin")  # with its kernels in them
@@ -27,8 +27,7 @@ PREBUILT = ("flashinfer-jit-cache", "flashinfer-cubin")  # with its kernels in t
 @dataclass(frozen=True)
 class Kernels:
     """What is known of an engine's compiled kernels: the folders that have some, which of its
-    packages of prebuilt ones are there, and which of either will not be used. None: its interpreter
-    does not say.
+    packages of prebuilt ones are there, and which of either will not be used.
     """
 
     caches: tuple[Cache, ...]
@@ -56,12 +55,18 @@ class Warmed:
 
     plan: Plan
     told: Told
-    kernels: Kernels | None
+    kernels: Fact[Kernels] | None  # None: it has no GPU to compile for
 
     @property
     def is_done(self) -> bool:
         """Whether all of the checkpoint is in memory now, or its loader would not read it there."""
         return self.told.end in ("", runtime(self.plan.engine).loading(self.plan).against)
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether it is the checkpoint that something is wrong with."""
+        end = self.told.end or ""
+        return not self.is_done and (not self.told.total or end.startswith(NOT_ALL))
 
 
 def warm(ask: PlanRequest, environ: Mapping[str, str], tell: Callable[[Told], None]) -> Warmed:
@@ -75,14 +80,14 @@ def warm(ask: PlanRequest, environ: Mapping[str, str], tell: Callable[[Told], No
     return Warmed(plan, read(plan, tell), kernels)
 
 
-def kernels_of(seen: Engine) -> Kernels | None:
-    """The compiled kernels of an engine's environment."""
-    if not (seen.packages.known and seen.caches.known):
-        return None
+def kernels_of(seen: Engine) -> Fact[Kernels]:
+    """The compiled kernels of an engine's environment; unknown where its interpreter is."""
+    if why := seen.packages.unknown or seen.caches.unknown:
+        return unknown(why)
     packages = seen.packages.get()
     prebuilt = {name: packages[name] for name in PREBUILT if name in packages}
     filled = tuple(cache for cache in seen.caches.get() if cache.files)
-    return Kernels(filled, prebuilt, packages.get(FLASHINFER))
+    return known(Kernels(filled, prebuilt, packages.get(FLASHINFER)))
 
 
 def read(plan: Plan, tell: Callable[[Told], None]) -> Told:

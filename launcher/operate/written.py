@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from launcher import counting, folding
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import following, guarded
 from launcher.redact.secrets import Lines, hide_data
@@ -88,7 +90,12 @@ def events(
     except OSError as error:
         raise _unreadable(instance, instance.folder / (error.filename or ""), error) from None
     with end or contextlib.nullcontext():
-        told = [event for event in parsed(_texts(older, end)) if not kinds or event.kind in kinds]
+        lines = _texts(older, end)
+        every = [*parsed(lines)]
+        if not (every or follow) and any(map(str.strip, lines)):
+            fix = f"{_away(instance.events)}: what happens next is written anew"
+            raise UserError(f"nothing of {instance.events} is an event", fix=fix, status=Exit.NO)
+        told = [event for event in every if not kinds or event.kind in kinds]
         yield from map(_shown, _last([one for one in told if one.time >= since], last))
         for event in read_events(instance.events, end, instance.is_held) if follow else ():
             if not kinds or event.kind in kinds:
@@ -108,9 +115,9 @@ def past_starts(instance: StateDir, last: int | None, since: str) -> Sequence[Pa
     """Its last starts (None: all) since a time as the files say it, oldest first. Raises UserError
     where none is over yet.
     """
-    found = starts.read(instance.starts)
+    found, odd = starts.looked(instance.starts)
     if not found and os.path.lexists(instance.starts):
-        fix = f"look what it is, then `rm {instance.starts}`: the next start writes a new one"
+        fix = f"{_away(instance.starts)}: the next start writes a new one"
         raise UserError(f"{instance.starts} tells of no start that can be read", fix=fix)
     if not found:
         raise UserError(
@@ -118,7 +125,15 @@ def past_starts(instance: StateDir, last: int | None, since: str) -> Sequence[Pa
             fix=f"`glm5-serve status --profile {instance.name}` shows one that goes on",
             status=Exit.NO,
         )
+    if odd:
+        which = counting.of(odd, "entry", "entries")
+        folding.tell(f"note: left out: {which} of {instance.starts}, no start", sys.stderr)
     return _last([one for one in found if one.time >= since], last)
+
+
+def _away(path: Path) -> str:
+    """How what is no file of ours, be it a folder, is put aside."""
+    return f"look what it is (`ls -ld {path}`), then `mv {path} {path}.odd`"
 
 
 def _texts(older: bytes, file: BinaryIO | None) -> list[str]:

@@ -17,6 +17,7 @@ from launcher.bench.load import SCENARIOS
 from launcher.bench.record import SCHEMA, Level, Line, Round, Run, Times, Verdict
 from launcher.engines.engine import dialect
 from launcher.operate.bench import Beat
+from launcher.output.terminal import is_drawn_on
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +54,7 @@ class Screen:
             print(json.dumps(asdict(line)), flush=True)
 
     def _beat(self, at: Beat) -> None:
-        if not sys.stderr.isatty():
+        if not is_drawn_on(sys.stderr):
             return
         from launcher.output.console import console, words
 
@@ -67,7 +68,7 @@ class Screen:
         self._status.update(words(text))
 
     def _round(self, one: Round) -> None:
-        if sys.stderr.isatty() or self.as_json:
+        if is_drawn_on(sys.stderr) or self.as_json:
             return
         said = f"; not to be trusted: {one.wrong[0]}" if one.wrong else ""
         text = (

@@ -23,6 +23,7 @@ from launcher.host.collectors.digests import digest, promised
 from launcher.host.facts import Host, Model
 from launcher.knowledge import models
 from launcher.output import doctor
+from launcher.output.terminal import is_drawn_on, restored
 from launcher.plan.findings import Finding, Severity, to_json, verdict
 
 CHECKS = (
@@ -194,9 +195,8 @@ def compare(folder: Path, *, quiet: bool) -> Hashed:
     known = [(path, wanted) for path, wanted in files if wanted]
     wrong = []
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=console(sys.stderr), disable=quiet or not sys.stderr.isatty()
-    ) as bar:
+    hidden = quiet or not is_drawn_on(sys.stderr)
+    with restored(), Progress(*columns, console=console(sys.stderr), disable=hidden) as bar:
         task = bar.add_task("", total=sum(path.stat().st_size for path, _ in known))
         for path, wanted in known:
             try:

@@ -10,17 +10,25 @@ from io import StringIO
 from typing import TextIO, cast
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, JustifyMethod, RenderHook
+from rich.console import (
+    Console,
+    ConsoleDimensions,
+    ConsoleOptions,
+    ConsoleRenderable,
+    JustifyMethod,
+    RenderHook,
+)
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from launcher import printable
+from launcher import folding, printable
 
 NARROW = 80  # columns, below which no text stands far from the edge
 SENTENCE = 40  # columns in which a sentence is still read well
 LEAST = 20  # columns beside a head; where there are fewer, the text stands below it
+MOST_LINES = 500  # of a terminal
 UNBOUNDED = 1 << 24  # columns off a terminal: lines are for grep there
 
 
@@ -64,10 +72,25 @@ class _Trimmed(io.TextIOBase):
         self.stream.flush()
 
 
+class _Bounded(Console):
+    """One that takes no terminal for larger than any is: what is drawn costs time."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        width, height = super().size
+        if not self.is_terminal:
+            return ConsoleDimensions(width, height)
+        return ConsoleDimensions(min(width, folding.MOST), min(height, MOST_LINES))
+
+    @size.setter
+    def size(self, size: tuple[int, int]) -> None:
+        self._width, self._height = size
+
+
 def console(stream: TextIO) -> Console:
     """A console on a stream. Off a terminal nothing is folded, and no line ends in blanks."""
     return _guarded(
-        Console(
+        _Bounded(
             file=stream if stream.isatty() else cast("TextIO", _Trimmed(stream)),
             highlight=False,
             markup=False,

@@ -16,6 +16,7 @@ from launcher.operate.demo_engine import Recipe, ensure, model
 from launcher.output import nextstep
 from launcher.output.console import beside, console, words
 from launcher.output.events import timeline
+from launcher.output.terminal import is_drawn_on, restored
 
 EVERY = 0.2  # seconds between two looks at a step
 STEPS = ("Collecting", "Downloading", "Installing", "Using cached")
@@ -43,7 +44,7 @@ class Screen:
 
     def wait(self, what: str, process: subprocess.Popen[bytes], log: Path) -> None:
         """Show that a step goes on, until its process has ended."""
-        if not self.console.is_terminal:
+        if not is_drawn_on(self.console.file):
             self.console.print(words(f"  … {what}"))
             process.wait()
             return
@@ -73,7 +74,8 @@ def prepare(recipe: Recipe, stream: TextIO) -> None:
     """Make the engine and the model of one. Raises UserError."""
     screen = Screen(stream)
     screen.head("engine", f"{recipe.name} {recipe.release} on this machine's CPU, and a tiny model")
-    ensure(recipe, screen)
+    with restored():
+        ensure(recipe, screen)
 
 
 def tour(recipe: Recipe, environ: Mapping[str, str], *, as_json: bool) -> int:

@@ -116,7 +116,7 @@ def _host(console: Console, made: Fit) -> None:
         console.print(row("host", f"{gib(made.host_memory)} of memory: {holds} the checkpoint"))
     if made.cold_load and made.disk_speed:
         load = (
-            f"about {made.cold_load:.0f} s at {made.disk_speed / 1e9:.1f} GB/s, as this disk reads"
+            f"about {made.cold_load:.0f} s at {gib(made.disk_speed)}/s, as this disk reads"
             f" now; {WARM}"
         )
         console.print(row("load", load))

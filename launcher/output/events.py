@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from launcher import printable
 from launcher.engines.log import PHASES
 from launcher.statedir.events import Event
-from launcher.statedir.times import local
+from launcher.statedir.times import is_time, local
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+GIB = 1 << 30
 STAMP = len("2026-11-27 01:02:03")
+NO_TIME = "no time"
 
 # what an event raises that is not as it should be
 ODD = (
@@ -22,6 +25,7 @@ ODD = (
     ValueError,
     TypeError,
     AttributeError,
+    ArithmeticError,
 )
 # of states; else red
 COLOURS = {
@@ -36,7 +40,17 @@ KIND_COLOURS = {"death": "red", "canary": "yellow", "gpu": "red", "warning": "ye
 
 
 def in_words(event: Event) -> str | None:
-    """One line for an event, or None for one that is not worth a line, or not as it should be."""
+    """One line for an event: the time of day, and what happened. None for one that is not worth a
+    line, or not as it should be.
+    """
+    said = what(event)
+    return said and f"{local(event.time)[11:] if is_time(event.time) else NO_TIME}  {said}"
+
+
+def what(event: Event) -> str | None:
+    """What happened, without its time; None as `in_words`."""
+    if event.kind == "readahead" and event.fields.get("end") is None:
+        return None  # it is told once it is over
     try:
         said = _words(event)
     except ODD:
@@ -45,60 +59,81 @@ def in_words(event: Event) -> str | None:
 
 
 def _words(event: Event) -> str | None:
-    clock = local(event.time)[11:]
-    match event.kind, event.fields:
+    told = {name: value for name, value in event.fields.items() if value is not None}
+    match event.kind, told:
         case "state", {"state": "ready", "moved": True, "seconds": seconds, "url": url}:
             total = sum(seconds.values())
-            return f"{clock}  ready      in {total:.1f} s: {url}"
+            return f"ready      in {total:.1f} s: {url}"
         case "state", {"state": "starting", "reason": reason, "log": log}:
-            return f"{clock}  starting   {event.profile}, {reason}; log in {log}"
+            return f"starting   {event.profile}, {reason}; log in {log}"
         case "state", {"state": state, "reason": reason}:
-            return f"{clock}  {state:<9}  {reason}"
+            return f"{state:<9}  {reason}"
         case "phase", {"phase": phase, "seconds": seconds}:
             *_, (last, took), _ = seconds.items()
-            return f"{clock}  {PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
+            return f"{PHASES[last]:<16}  {took:6.1f} s   next: {PHASES[phase]}"
         case "progress", {"phase": phase, "progress": {"done": done, "total": total, "left": left}}:
-            return f"{clock}  {PHASES[phase]:<16}  {done}/{total}, {left} left"
-        case "readahead", {"end": str()}:
-            return f"{clock}  read ahead {reading_ahead(event.fields)}"
+            return f"{PHASES[phase]:<16}  {done}/{total}, {left} left"
+        case "readahead", _:
+            return f"read ahead {reading_ahead(told)}{'' if 'end' in told else ', and goes on'}"
         case "death", {"run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
-            return f"{clock}  died       run {run} {how}; {cause}: {what}; fix: {fix}"
+            return f"died       run {run} {how}; {cause}: {what}; fix: {fix}"
         case "smoke", {"ok": ok, "detail": detail, "seconds": seconds}:
-            return (
-                f"{clock}  smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
-            )
+            return f"smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
         case "canary", {"degraded": True, "reason": reason, "cause": str()}:
-            return f"{clock}  degraded   {reason}"
+            return f"degraded   {reason}"
         case "canary", {"reason": reason}:
-            return f"{clock}  canary     {reason}"
+            return f"canary     {reason}"
         case "gpu", {"line": line}:
-            return f"{clock}  gpu        {line}"
+            return f"gpu        {line}"
         case "warning", {"reason": reason}:
-            return f"{clock}  warning    {reason}"
+            return f"warning    {reason}"
     return None
 
 
 def reading_ahead(told: Mapping[str, Any]) -> str:
     """How far the checkpoint is in memory, at which rate, and why not further."""
     done, total, seconds = told["read"] + told["cached"], told["total"], told["seconds"]
-    gib = f"{done / 2**30:.1f} of {total / 2**30:.1f} GiB" if done < total else _gib(total)
-    rate = f" in {seconds:.1f} s ({told['read'] / seconds / 1e9:.1f} GB/s)" if told["read"] else ""
+    gib = f"{done / GIB:.1f} of {total / GIB:.1f} GiB" if done < total else _gib(total)
+    rate = f" in {seconds:.1f} s ({_gib(told['read'] / seconds)}/s)" if told["read"] else ""
     cached = f", {_gib(told['cached'])} of it were in memory" if told["cached"] else ""
     where = f", from {told['where']}" if told["where"] else ""
-    why = f": {told['end']}" if told["end"] else ""
-    if told["cached"] >= total > 0:
-        return f"{gib}: all of it is in memory already"
+    why = f": {told['end']}" if told.get("end") else ""
+    if told["cached"] >= total > 0 and not why:
+        return f"{gib}: all of it is in memory already{where}"
     return f"{gib}{rate}{cached}{where}{why}" if done else f"nothing{where}{why}"
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB"
 
 
-def dated(event: Event) -> str | None:
-    """One line for an event of any day; what has no line of its own is shown as it is."""
-    line, time_ = in_words(event), local(event.time)
-    return f"{time_[:10]} {line or f'{time_[11:]}  {json.dumps(event.to_json())}'}"
+def dated(event: Event) -> str:
+    """One line for an event of any day: what has no words of its own by the names of its fields."""
+    return f"{stamp(event.time)}  {_in_full(event)}"
+
+
+def stamp(time_: str) -> str:
+    """When it happened, in STAMP columns."""
+    return f"{local(time_):<{STAMP}}"
+
+
+def clock(time_: str, now: float) -> str:
+    """The time of day of what happened today, else the day with it."""
+    return local(time_).removeprefix(time.strftime("%Y-%m-%d ", time.localtime(now)))
+
+
+def _in_full(event: Event) -> str:
+    try:
+        said = _words(event)
+    except ODD:
+        said = None
+    told = (f"{name} {_plain(value)}" for name, value in event.fields.items() if value is not None)
+    return printable.line(said or f"{event.kind:<9}  {', '.join(told) or 'no more is told'}")
+
+
+def _plain(value: object) -> str:
+    """A field's value in a line."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def show(event: Event, screen: Console) -> None:
@@ -107,15 +142,14 @@ def show(event: Event, screen: Console) -> None:
     """
     from launcher.output.console import beside
 
-    line = dated(event) or ""
-    stamp, said = line[:STAMP], line[STAMP:].strip()
+    said = _in_full(event)
     colour = KIND_COLOURS.get(event.kind, "")
     if event.kind == "state":
         colour = COLOURS.get(str(event.fields.get("state")), "red")
     if event.fields.get("ok") is False:
         colour = "red"
-    what, fix, how = said.partition("; fix: ")
-    beside(screen, (stamp, "dim"), STAMP, (what, colour))
+    told, fix, how = said.partition("; fix: ")
+    beside(screen, (stamp(event.time), "dim"), STAMP, (told, colour))
     if fix:
         beside(screen, ("", ""), STAMP, f"fix: {how}")
 

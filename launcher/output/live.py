@@ -23,6 +23,7 @@ from launcher.gateway.instances import plan_of
 from launcher.output import nextstep, starts
 from launcher.output.console import below, console, hung, words
 from launcher.output.events import ODD, in_words, reading_ahead, timeline
+from launcher.serve.readahead import NOT_ALL
 from launcher.statedir.events import Event
 from launcher.statedir.starts import Usual
 
@@ -70,9 +71,10 @@ class LiveScreen:
                 self.reading = reading_ahead(event.fields)
             case "readahead", {"end": str()}:
                 self.reading = None
-                self.console.print(
-                    words("  ", ("✓", "green"), " read ahead ", reading_ahead(event.fields))
-                )
+                is_short = event.fields["end"].startswith(NOT_ALL)
+                sign = ("!", "yellow") if is_short else ("✓", "green")
+                told = words("  ", sign, " read ahead ", reading_ahead(event.fields))
+                self.console.print(told)
             case "state", {"state": "starting", "reason": reason, "log": log}:
                 self._begin(event.fields.get("usual"))
                 self.console.print(words((f"{event.profile}, {reason}; log in {log}", "dim")))

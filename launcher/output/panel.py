@@ -15,7 +15,7 @@ from launcher.operate.top import Gpus, Shown
 from launcher.operate.watch import Seen
 from launcher.output import starts
 from launcher.output.bars import BLOCKS, Line, Part, Signs, bar, duration, flow
-from launcher.output.events import COLOURS, in_words
+from launcher.output.events import COLOURS, clock, what
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.state import StateRecord
 from launcher.statedir.times import seconds_since
@@ -51,10 +51,13 @@ def lines(shown: Shown, width: int, signs: Signs = BLOCKS, now: float | None = N
         made += [*instance(seen, width, signs, now), ()]
     made += gpus(shown.gpus, width, signs)
     names = len(shown.instances) > 1
-    told = [(in_words(event), event.profile) for event in shown.events]
-    if told := [(text, of) for text, of in told if text]:
+    told = [(what(event), event) for event in shown.events]
+    if told := [(text, event) for text, event in told if text]:
         made += [(), (("last events", "dim"),)]
-        made += [((f"{of}  " if names else "", "bold"), (text, "")) for text, of in told]
+        made += [
+            ((f"{of.profile}  " if names else "", "bold"), (f"{clock(of.time, now)}  {text}", ""))
+            for text, of in told
+        ]
     return made
 
 
@@ -68,7 +71,7 @@ def instance(seen: Seen, width: int, signs: Signs, now: float) -> list[Line]:
     head: Line = ((record.profile, "bold"), ("  ", ""), state, worse, (since, ""))
     made = [*flow([head, *_identity(record)], width, "")]
     if record.state == "starting" and record.start:
-        told = starts.head(record.start, elapsed or 0.0)
+        told = starts.to_come(record.start, elapsed or 0.0)
         made.append(((f"  {told}", ""),))
         made += starts.phases(record.start, elapsed or 0.0, signs)
     elif record.state != "ready" and record.reason:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
-from launcher.output.events import in_words
+from launcher.output.events import in_words, what
+from launcher.output.terminal import is_drawn_on
 from launcher.serve import journald
 from launcher.statedir.events import Event
 
@@ -96,19 +97,19 @@ def kind_for(stream: TextIO, *, as_json: bool) -> str:
         return "json"
     if journald.is_connected(stream, os.environ):
         return "journal"
-    return "live" if stream.isatty() else "plain"
+    return "live" if is_drawn_on(stream) else "plain"
 
 
 def to_journal(event: Event) -> None:
     """Log an event with its fields: `journalctl -t glm5-serve GLM5_CAUSE=no-memory-for-kv`."""
-    line = in_words(event)
+    line = what(event)
     if line is None or event.kind == "progress":
         return
     told = event.to_json()
     failed = told.get("state") == "failed" or told.get("ok") is False
     fields = {f"GLM5_{name.upper()}": told[name] for name in FIELDS if told.get(name) is not None}
     priority = 3 if failed else 4 if event.kind in SERIOUS else 6
-    journald.send(line[10:], {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
+    journald.send(line, {"PRIORITY": priority, "SYSLOG_IDENTIFIER": "glm5-serve", **fields})
 
 
 class PlainScreen:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from launcher.engines.log import PHASES
 from launcher.errors import UserError, in_words
 from launcher.output.bars import Line, Part, Signs, bar, binary, duration, flow, signs_for
-from launcher.statedir.starts import READY, PastStart, Usual, Waited, usual
+from launcher.statedir.starts import READY, STOPPED, PastStart, Usual, Waited, usual
 from launcher.statedir.state import StartRecord
 from launcher.statedir.times import local
 
@@ -30,6 +30,7 @@ LETTERS = {
     "warmup": ("u", "bright_blue"),
     "smoke": ("s", "bright_green"),
 }
+STRANGE = ("?", "")  # the letter of a phase that has none
 WIDTH = 100  # columns where nobody says how many there are
 MOST = 140
 HEAD = 47  # columns of when a start began, its run, its result and its seconds
@@ -88,10 +89,9 @@ def left(usual: Usual | None, phase: str, spent: float) -> str:
     return f"about {about} left by {base(usual)}{took}"
 
 
-def head(start: StartRecord, elapsed: float) -> str:
-    """How long a start has gone on, and how long it will."""
-    phase = start.phase or "process"
-    return f"{duration(elapsed)}, {left(start.usual, phase, start.spent(elapsed))}"
+def to_come(start: StartRecord, elapsed: float) -> str:
+    """How long a start that has gone on so long will."""
+    return left(start.usual, start.phase or "process", start.spent(elapsed))
 
 
 def phases(start: StartRecord, elapsed: float, signs: Signs) -> list[Line]:
@@ -129,9 +129,14 @@ def lines(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
         made = [title, *(_line(start, longest, room) for start in starts)]
     else:
         made = [line for start in starts for line in _block(start, longest, width)]
-    seen = [name for name in PHASES if any(name in start.seconds for start in starts)]
+    met = {name for start in starts for name in start.seconds}
+    seen = [name for name in PHASES if name in met]
+    strange = sorted(met - {*PHASES})  # of another release, or nobody's
     legend = flow(
-        [((LETTERS[name][0], LETTERS[name][1]), (f" {PHASES[name]}", "dim")) for name in seen],
+        [
+            *((LETTERS[name], (f" {PHASES[name]}", "dim")) for name in seen),
+            *(((STRANGE, (f" {name}: not known", "dim"))) for name in strange),
+        ],
         width,
         "",
     )
@@ -140,8 +145,8 @@ def lines(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
 
 def _line(start: PastStart, longest: float, room: int) -> Line:
     result, why = _result(start)
-    head = (f"{local(start.time)}  {start.run:4}  ", ""), (f"{result[0]:9}", result[1])
-    return (*head, (f" {start.total:8.1f}  ", ""), *_drawn(start.seconds, longest, room), why)
+    head = (f"{local(start.time):19}  {start.run:4}  ", ""), (f"{result[0]:9}", result[1])
+    return (*head, (f" {_seconds(start.total)}  ", ""), *_drawn(start.seconds, longest, room), why)
 
 
 def _block(start: PastStart, longest: float, width: int) -> list[Line]:
@@ -157,10 +162,15 @@ def _block(start: PastStart, longest: float, width: int) -> list[Line]:
     return [*flow(told, width, ""), picture]
 
 
+def _seconds(took: float) -> str:
+    """In a column: from a million on (11 days) without tenths."""
+    return f"{took:8.1f}" if took < 999_999.95 else f"{took:8.0f}"
+
+
 def _result(start: PastStart) -> tuple[Part, Part]:
     """What became of it, and why."""
     is_ready = start.outcome == READY
-    style = "green" if is_ready else "red"
+    style = {READY: "green", STOPPED: ""}.get(start.outcome, "red")
     return (start.outcome, style), ("" if is_ready else f" {start.reason}", "dim")
 
 
@@ -168,9 +178,9 @@ def _drawn(seconds: Mapping[str, float], longest: float, room: int) -> list[Part
     """Each phase by its letter, as often as it is long."""
     counts = _parts([*seconds.values()], room / longest)
     return [
-        (LETTERS[phase][0] * count, LETTERS[phase][1])
+        (letter * count, colour)
         for phase, count in zip(seconds, counts, strict=True)
-        if phase in LETTERS
+        for letter, colour in (LETTERS.get(phase, STRANGE),)
     ]
 
 
@@ -202,11 +212,13 @@ def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
     ):
         picture = (" " * first + signs.full * count).ljust(room)
         usually = (
-            f"{before.seconds[phase]:8.1f} s" if before and phase in before.seconds else " " * 10
+            f"{_seconds(before.seconds[phase])} s"
+            if before and phase in before.seconds
+            else " " * 10
         )
         doing = waited_for(phase, last.waits.get(phase, Waited()), took, last.gpus)
         name, colour = PHASES.get(phase, phase), LETTERS.get(phase, ("", ""))[1]
-        row: Line = ((f"  {name:{NAMES}} ", ""), (picture, colour), (f"{took:8.1f} s", ""))
+        row: Line = ((f"  {name:{NAMES}} ", ""), (picture, colour), (f"{_seconds(took)} s", ""))
         made.append((*row, (usually, "dim"), (f"  {doing}" if doing else "", "dim")))
     return made
 

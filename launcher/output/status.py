@@ -86,7 +86,8 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("restarts", "-" if seen.restarts is None else seen.restarts))
         rows.append(("start", _start(seen)))
         rows += [("canary", _canary(seen.canary))] if seen.canary else []
-        rows.append(("last error", seen.last_error or "-"))
+        is_said = bool(seen.last_error) and str(seen.last_error) in seen.reason
+        rows.append(("last error", "the reason says it" if is_said else seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
 
@@ -165,7 +166,7 @@ def _start(seen: StateRecord) -> str:
     if (start := seen.start) is None:
         return "-"
     if seen.state == "starting":
-        return starts.head(start, _elapsed(seen))
+        return starts.to_come(start, _elapsed(seen))
     phases = ", ".join(f"{name} {took:.1f}" for name, took in timeline(start.seconds))
     waited = f"; {told}" if (told := starts.meanwhile(start)) else ""
     return f"{sum(start.seconds.values()):.1f} s: {phases}{waited}"

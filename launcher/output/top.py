@@ -18,13 +18,15 @@ from launcher.operate.top import Shown, Top
 from launcher.output import panel
 from launcher.output.bars import signs_for
 from launcher.output.starts import put
+from launcher.output.terminal import restored
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
 WIDTH = 100  # columns off a terminal
-QUIT = (b"q", b"Q", b"\x03", b"\x04")
+MOST_KEYS = 1 << 16  # bytes, or signals, that are taken at once
+QUIT = frozenset(b"qQ\x03\x04")
 
 
 def once(top: Top, pause: float, *, as_json: bool) -> None:
@@ -58,16 +60,21 @@ def live(top: Top, interval: float) -> None:
     from launcher.output.console import console
 
     screen = console(sys.stdout)
-    with _keys() as pressed, Live(console=screen, screen=True, auto_refresh=False) as drawing:
+    with (
+        restored(),
+        _keys() as pressed,
+        Live(console=screen, screen=True, auto_refresh=False) as drawing,
+    ):
         while True:
             shown, due = top.look(), time.monotonic() + interval
-            while True:
-                drawing.update(_page(shown, screen), refresh=True)
-                key = pressed(due - time.monotonic())
-                if key in QUIT:
+            is_drawn = False
+            while time.monotonic() < due or not is_drawn:
+                if not is_drawn:
+                    drawing.update(_page(shown, screen), refresh=True)
+                keys = pressed(due - time.monotonic())
+                if keys and QUIT.intersection(keys):
                     return
-                if time.monotonic() >= due:
-                    break
+                is_drawn = keys is not None
 
 
 def _page(shown: Shown, screen: Console) -> Text:
@@ -80,9 +87,9 @@ def _page(shown: Shown, screen: Console) -> Text:
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[Callable[[float], bytes]]:
-    """Waits so many seconds for a key, and gives it; b"" where none came, or the terminal has
-    another size now.
+def _keys() -> Iterator[Callable[[float], bytes | None]]:
+    """Waits so many seconds for keys, and gives all that were pressed, however many; None where the
+    terminal has another size now.
     """
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
@@ -91,12 +98,14 @@ def _keys() -> Iterator[Callable[[float], bytes]]:
     keyboard = sys.stdin.fileno() if sys.stdin.isatty() else None
     before = termios.tcgetattr(keyboard) if keyboard is not None else None
 
-    def pressed(within: float) -> bytes:
+    def pressed(within: float) -> bytes | None:
         watched = [reads] if keyboard is None else [reads, keyboard]
         ready, _, _ = select.select(watched, [], [], max(0.0, within))
         if reads in ready:
-            os.read(reads, 4096)
-        return os.read(keyboard, 1) or b"q" if keyboard in ready and keyboard is not None else b""
+            os.read(reads, MOST_KEYS)
+        if keyboard is not None and keyboard in ready:
+            return os.read(keyboard, MOST_KEYS) or b"q"
+        return None if reads in ready else b""
 
     try:
         if keyboard is not None:

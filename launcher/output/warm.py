@@ -12,16 +12,21 @@ from launcher import counting, folding
 from launcher.doctor.checks.judging import made_by_demo
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
+from launcher.host.facts import Fact
 from launcher.operate.warm import Kernels, Warmed
 from launcher.output.events import reading_ahead
+from launcher.output.terminal import is_drawn_on
 from launcher.serve.readahead import Told
 
-UNBUILT = "a first start compiles what it lacks: no second server is started beside a running one"
+UNBUILT = (
+    "kernels: which ones a start lacks only the engine can tell, by running the model on the GPUs;"
+    " the next start compiles them"
+)
 
 
 def progress(told: Told) -> None:
     """How far it is, on a terminal alone: the line is written over."""
-    if sys.stderr.isatty():
+    if is_drawn_on(sys.stderr):
         text = f"  checkpoint  {reading_ahead(asdict(told))}" if told.end is None else ""
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
@@ -42,18 +47,21 @@ def _lines(done: Warmed) -> Iterator[str]:
     yield f"{plan.name}: {engine}, {plan.model}"
     said = reading_ahead(asdict(done.told)) if done.told.is_news else "too small to wait for"
     yield f"  checkpoint  {said}"
-    if not (done.is_done or done.told.total):
+    if done.has_faults:
         fix = f"`glm5-serve model {plan.model}` tells what is there, `fetch` loads it"
         yield f"  fix         {made_by_demo(plan.model, plan) or fix}"
-    if plan.gpus:
+    if done.kernels:
         yield from _of_kernels(done.kernels)
 
 
-def _of_kernels(kernels: Kernels | None) -> Iterator[str]:
+def _of_kernels(seen: Fact[Kernels]) -> Iterator[str]:
     """A line a folder, then the packages, then what is left to the start."""
-    if kernels is None:
-        yield "  kernels     its interpreter does not say what it has"
+    if not seen.known:
+        yield f"  kernels     which are compiled is not known: {seen.unknown}"
         return
+    kernels = seen.get()
+    if not (kernels.caches or kernels.prebuilt):
+        yield "  kernels     none is compiled yet"
     for cache in kernels.caches:
         day = time.strftime("%Y-%m-%d", time.localtime(cache.newest))
         yield f"  kernels     {cache.path}: {counting.of(cache.files, 'file')}, the newest of {day}"
@@ -66,9 +74,9 @@ def _of_kernels(kernels: Kernels | None) -> Iterator[str]:
 
 
 def _data(done: Warmed) -> dict[str, object]:
-    kernels = done.kernels
     told = None
-    if kernels:
+    if done.kernels and done.kernels.known:
+        kernels = done.kernels.get()
         told = {
             "caches": [asdict(cache) for cache in kernels.caches],
             "prebuilt": dict(kernels.prebuilt),

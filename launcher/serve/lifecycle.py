@@ -103,7 +103,7 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 def _idle(state: Idle, event: Event) -> Step:
     match event:
         case Started(now):
-            why = "started again" if state.past.run else "first start"
+            why = "started" if state.past.run else "first start"
             return restarts.launch(state.past, now, why)
         case RequestReceived(_, (Request.STOP | Request.KILL) as request, by):
             return Ended(state.past, _asked_for(request, by)), ()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # the child has no loop
 
 # of a plan's variables those by which a hub id means a folder
 WHERE = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HOME")
+NOT_ALL = "not all of it can be read: "  # begins why, where files are missing or not whole
 CLOSED_WITHIN = 0.2  # seconds for a child that was killed; a disk may hold it longer
 
 
@@ -50,8 +51,8 @@ class Request:
 @dataclass(frozen=True)
 class Told:
     """How far it is: bytes that the disk gave, bytes that were cached before, of so many; the
-    network file system that it lies on, if it does. `end` is None while it reads, "" once all is
-    in memory, else why it is not.
+    file system of a network, or of memory, that it lies on, if it does. `end` is None while it
+    reads, "" once all is in memory, else why it is not.
     """
 
     read: int = 0

@@ -25,13 +25,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from launcher.files.reading import reason
 from launcher.host.collectors.room import Room, room
-from launcher.serve.readahead import Request, Told
-from launcher.serve.readahead_files import IN_MEMORY, Shard, file_system, is_far, shards
+from launcher.serve.readahead import NOT_ALL, Request, Told
+from launcher.serve.readahead_files import IN_MEMORY, Shard, broken, file_system, files, is_far
 
 THREADS = 4
 PIECE = 4 << 20  # bytes read at once
@@ -41,6 +42,7 @@ PAGE = mmap.PAGESIZE
 WORTH = 64 << 20  # bytes; less is read in no time
 TELL_EVERY = 0.5  # seconds
 SPARED = 0.1  # of what is available, as vLLM's own rule of its prefetching has it
+NAMED = 3  # files of those that are missing or not whole
 A_RANK = 2 << 30  # bytes of the host's memory that a rank takes: pinned buffers, CUDA
 
 
@@ -72,7 +74,7 @@ class Reader:
     cached: int = 0
     passed: int = 0  # that are in memory now, or will be soon
     is_full: bool = False
-    failed: str = ""  # the first file that could not be read, and why
+    failed: dict[str, str] = field(default_factory=dict)  # files that could not be read, and why
     now: Opened | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,9 +86,9 @@ class Reader:
             try:
                 got = os.preadv(opened.descriptor, [buffer[:size]], offset)
             except OSError as error:
-                self.give_back(opened, 0, str(error.strerror))
+                self.give_back(opened, 0, f"cannot be read: {reason(error)}")
             else:
-                self.give_back(opened, got)
+                self.give_back(opened, got, "" if got == size else _shorter(opened))
 
     def take(self) -> tuple[Opened, int, int] | None:
         """The next piece: its file, offset and size; None once there is none, or no room."""
@@ -119,7 +121,7 @@ class Reader:
             # it may be a FIFO by now
             descriptor = os.open(shard.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            self.fail(shard, str(error.strerror))
+            self.fail(shard, f"cannot be read: {reason(error)}")
             return None
         passed = cached(descriptor, shard.size)
         self.cached += passed
@@ -141,7 +143,13 @@ class Reader:
                 opened.close()
 
     def fail(self, shard: Shard, why: str) -> None:
-        self.failed = self.failed or f"{shard.path.name}: {why.lower()}"
+        self.failed.setdefault(shard.path.name, why)
+
+
+def _shorter(opened: Opened) -> str:
+    """Why less came than was asked for; "" where its end is where it was."""
+    is_cut = os.fstat(opened.descriptor).st_size < opened.shard.size
+    return "became shorter while it was read" if is_cut else ""
 
 
 def cached(descriptor: int, size: int) -> int:
@@ -168,42 +176,66 @@ def limit_of(left: Room, needed: int) -> int:
     return max(0, int(left.size * (1 - SPARED)) - needed)
 
 
-def read(files: Sequence[Shard], needed: int, where: str) -> Told:
+def read(wanted: Sequence[Shard], needed: int, where: str, lacking: Mapping[str, str]) -> Told:
     """Read them, telling how far it is; what there is to say at the end."""
-    began, total = time.monotonic(), sum(shard.size for shard in files)
+    began, total = time.monotonic(), sum(shard.size for shard in wanted)
     left = room()
-    reader = Reader(deque(files), limit_of(left, needed))
-    bell, rope = os.pipe()
-    for _ in range(THREADS):
-        threading.Thread(target=_work, args=(reader, rope), daemon=True).start()
+    reader = Reader(deque(wanted), limit_of(left, needed))
 
     def told(end: str | None) -> Told:
         seconds = round(time.monotonic() - began, 3)
         return Told(reader.read, reader.cached, total, seconds, where, end)
 
-    at_work = THREADS
-    while at_work:
-        ready, _, _ = select.select([0, bell], [], [], TELL_EVERY)
-        if 0 in ready and not os.read(0, 1):
-            os._exit(0)  # the launcher is gone; a thread may hang in the disk
-        at_work -= len(os.read(bell, THREADS)) if bell in ready else 0
-        if not ready:
-            left = room()
-            reader.limit = limit_of(left, needed)
-            say(told(None))
-    if reader.is_full:
+    def tick() -> None:
+        nonlocal left
+        left = room()
+        reader.limit = limit_of(left, needed)
+        say(told(None))
+
+    threads(reader.work, THREADS, tick)
+    last = told("")
+    if not (end := faults(wanted, {**lacking, **reader.failed})) and reader.is_full:
         most = in_gib(reader.limit)
         end = f"there is room for {most}: {left.of}, less {in_gib(needed)} for the server"
-        return told(end)
-    return told(reader.failed)
+    return replace(last, end=end)
 
 
-def _work(reader: Reader, rope: int) -> None:
-    """A thread: it rings when it ends."""
-    try:
-        reader.work()
-    finally:
-        os.write(rope, b".")
+def checked(wanted: Sequence[Shard], lacking: Mapping[str, str]) -> str:
+    """Which files are missing or not whole by now, and why, in words; "" for none."""
+    found = {**broken(wanted), **lacking}
+    told = [f"{name} {why}" for name, why in sorted(found.items())]
+    more = f"; {len(told) - NAMED} more" if told[NAMED:] else ""
+    return f"{NOT_ALL}{'; '.join(told[:NAMED])}{more}" if told else ""
+
+
+def faults(wanted: Sequence[Shard], lacking: Mapping[str, str]) -> str:
+    """The same, by a thread of its own."""
+    told: list[str] = []
+    threads(lambda: told.append(checked(wanted, lacking)), 1)
+    return told[0] if told else f"{NOT_ALL}its headers"
+
+
+def threads(work: Callable[[], None], count: int, tick: Callable[[], None] | None = None) -> None:
+    """Have it done by so many threads, and wait for them: whatever hangs in a disk holds nobody up
+    when the launcher is gone.
+    """
+    bell, rope = os.pipe()
+
+    def rings() -> None:
+        try:
+            work()
+        finally:
+            os.write(rope, b".")
+
+    for _ in range(count):
+        threading.Thread(target=rings, daemon=True).start()
+    while count:
+        ready, _, _ = select.select([0, bell], [], [], TELL_EVERY)
+        if 0 in ready and not os.read(0, 1):
+            os._exit(0)
+        count -= len(os.read(bell, count)) if bell in ready else 0
+        if tick and not ready:
+            tick()
 
 
 def in_gib(size: int) -> str:
@@ -219,19 +251,21 @@ def say(told: Told) -> None:
 def answer(request: Request) -> Told:
     """Read what is wanted, where it helps."""
     try:
-        files = shards(request.models, request.patterns, os.environ, natural=request.natural)
+        found = files(request.models, request.patterns, os.environ, natural=request.natural)
     except OSError as error:
-        return Told(end=f"the checkpoint cannot be read: {(error.strerror or str(error)).lower()}")
-    total = sum(shard.size for shard in files)
-    if not files:
+        return Told(end=f"the checkpoint cannot be read: {reason(error)}")
+    wanted, total = found.shards, sum(shard.size for shard in found.shards)
+    if not (wanted or found.lacking.keys() - set(request.models)):
         return Told(end="no weight files are here")
     if total < WORTH:
-        return Told(end="")
-    where = file_system(files[0].path)
+        return Told(end=faults(wanted, found.lacking))
+    where = file_system(wanted[0].path)
     if where in IN_MEMORY:
-        return Told(total=total, end=f"the checkpoint lies in memory ({where})")
+        end = faults(wanted, found.lacking)
+        return Told(cached=total, total=total, where=where, end=end)
     try:
-        return read(files, spared(request, total), where if is_far(where) else "")
+        needed = spared(request, total)
+        return read(wanted, needed, where if is_far(where) else "", found.lacking)
     except (OSError, KeyError):  # of a kernel, or a sandbox, without /proc/meminfo's word
         return Told(total=total, end="how much memory is available is not known")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from launcher.files.reading import read_bytes, read_text
-from launcher.host.collectors.checkpoint import MOST_INDEX, locate
+from launcher.files.reading import kind, read_bytes, read_text, reason
+from launcher.host.collectors import safetensors
+from launcher.host.collectors.checkpoint import MOST_INDEX, locate, weights
 
 # Nothing has to be read into what is memory already; what comes over a network is told.
 IN_MEMORY = frozenset(("tmpfs", "ramfs", "hugetlbfs"))
@@ -34,28 +35,72 @@ class Shard:
     size: int
 
 
-def shards(
+@dataclass
+class Files:
+    """What a loader will read, in its order, and what it will look for in vain: name and why."""
+
+    shards: list[Shard] = field(default_factory=list)
+    lacking: dict[str, str] = field(default_factory=dict)
+
+    def take(self, path: Path) -> None:
+        """A file that is wanted. A FIFO or a device of that name is left alone."""
+        try:
+            seen = path.stat()
+        except FileNotFoundError:
+            self.lacking[path.name] = "is not there"
+        except OSError as error:
+            self.lacking[path.name] = f"cannot be read: {reason(error)}"
+        else:
+            if stat.S_ISREG(seen.st_mode):
+                self.shards.append(Shard(path, seen.st_size))
+            else:
+                self.lacking[path.name] = f"is {kind(seen.st_mode)}"
+
+
+def files(
     models: Sequence[str], patterns: Sequence[str], env: Mapping[str, str], *, natural: bool
-) -> list[Shard]:
-    """The regular files of these models, folders or hub ids that are here; the order is the
-    loader's. Raises OSError where a folder or its index cannot be read.
+) -> Files:
+    """The files of these models, folders or hub ids that are here. Raises OSError where a folder or
+    its index cannot be read.
     """
-    found: dict[Path, Shard] = {}
+    made = Files()
+    wanted = dict[Path, None]()
     for model in models:
         place = locate(model, env)
-        if place.known:
-            for path in _named(Path(place.get()), patterns, natural=natural):
-                found |= {each.path: each for each in _regular(path)}
-    return list(found.values())
+        named = _named(Path(place.get()), patterns, natural=natural) if place.known else []
+        wanted |= dict.fromkeys(named)
+        if not named:
+            made.lacking[model] = "has no weight files here"
+    for path in wanted:
+        made.take(path)
+    return made
+
+
+def broken(shards: Sequence[Shard]) -> dict[str, str]:
+    """Those that are not whole by now, and why: what their headers promise is read from memory once
+    they have been read.
+    """
+    found = {shard.path.name: "is empty" for shard in shards if not shard.size}
+    headed = [shard.path for shard in shards if shard.size and shard.path.suffix == ".safetensors"]
+    for path, told in safetensors.each(headed):
+        if isinstance(told, FileNotFoundError):
+            found[path.name] = "is not there any more"
+        elif isinstance(told, OSError):
+            found[path.name] = f"cannot be read: {reason(told)}"
+        elif isinstance(told, Exception):
+            found[path.name] = str(told)
+    return found
 
 
 def _named(folder: Path, patterns: Sequence[str], *, natural: bool) -> list[Path]:
-    """The first pattern that finds any has them; of these those that an index names, if any."""
+    """The first pattern that finds any has them: those that an index names, there or not, else
+    those that are there and that their numbers count.
+    """
     for pattern in patterns:
         if names := {path.name for path in folder.glob(pattern)}:
-            wanted = _indexed(folder / INDEXES.get(pattern, ""))
+            wanted = _indexed(folder / INDEXES.get(pattern, "")) or names.union(weights(names))
             key = _by_number if natural else _by_text
-            return [folder / name for name in sorted(names & wanted or names, key=key)]
+            return [folder / name for name in sorted(wanted, key=key)]
     return []
 
 
@@ -79,16 +124,6 @@ def _by_number(name: str) -> list[tuple[int, str]]:
     return [
         (len(part.lstrip("0")), part.lstrip("0")) if part.isdigit() else (0, part) for part in parts
     ]
-
-
-def _regular(path: Path) -> Iterator[Shard]:
-    """The file, where it is one: a FIFO or a device of that name is left alone."""
-    try:
-        seen = path.stat()
-    except OSError:
-        return
-    if stat.S_ISREG(seen.st_mode):
-        yield Shard(path, seen.st_size)
 
 
 def is_far(kind: str) -> bool:

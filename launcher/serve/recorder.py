@@ -101,7 +101,7 @@ class Recorder:
         self._usual: Usual | None = None  # seconds of a start like the present one
         self._was: tuple[str, float] | None = None
         self._since = now_text()
-        self._ready_seconds: dict[str, float] = {}
+        self._took: dict[str, float] = {}  # seconds of the last start's phases, once it is over
         self._progress_at = self._read_at = self._waits_at = 0.0
         self._complaints: set[str] = set()
         self._dropped = 0
@@ -129,13 +129,13 @@ class Recorder:
                 more["previous"] = {"state": name, "seconds": round(picture.now - since, 3)}
             self._was = (picture.name, picture.now)
             self._canary = _canary(picture)
+            if over:
+                self._took = picture.start.seconds(picture.now)
             if isinstance(picture.state, Starting):
-                self._ready_seconds = {}
+                self._took = {}
                 self._usual = self._usual_of(picture.plan)
         if isinstance(picture.state, Ready):
-            if moved:
-                self._ready_seconds = picture.start.seconds(picture.now)
-            more |= {"seconds": self._ready_seconds, "url": picture.url, "moved": moved}
+            more |= {"seconds": self._took, "url": picture.url, "moved": moved}
         if picture.name == "starting":
             more["log"] = str(self.instance.server_log)
             if self._usual:
@@ -164,7 +164,7 @@ class Recorder:
             model=plan.model_name,
             engine=plan.engine,
             release=plan.release,
-            seconds=start.seconds(picture.now),
+            seconds=self._took,
             waits=start.waits,
             gpus=plan.gpus,
         )
@@ -367,7 +367,7 @@ class Recorder:
         start = picture.start
         phase = "ready" if isinstance(picture.state, Ready) else start.phase
         return StartRecord(
-            self._ready_seconds or start.seconds(picture.now),
+            self._took or start.seconds(picture.now),
             phase,
             picture.progress,
             start.waits,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from launcher.files import guarded, reading
 from launcher.statedir.schema import (
@@ -27,10 +27,12 @@ from launcher.statedir.schema import (
     whole,
 )
 
+N = TypeVar("N", int, float)
 FILE = "starts.json"
 KEPT = 50  # starts
 COMPARED = 5  # of them, the last that became ready
 LARGEST = 1 << 20  # bytes
+LONGEST = 30 * 86400  # seconds of a phase: a profile lets none take longer without a sign of life
 READY, STOPPED, FAILED = "ready", "stopped", "failed"  # outcomes
 
 
@@ -64,12 +66,26 @@ class Waited:
         """What `to_json` gave. Raises ValueError."""
         said = table(data)
         return cls(
-            read=whole(said.get("read")),
-            written=whole(said.get("written")),
-            compiling=number(said.get("compiling")),
-            asleep=number(said.get("asleep")),
-            starved=number(said.get("starved")),
+            read=_no_less(whole(said.get("read"))),
+            written=_no_less(whole(said.get("written"))),
+            compiling=_no_less(number(said.get("compiling"))),
+            asleep=_no_less(number(said.get("asleep"))),
+            starved=_no_less(number(said.get("starved"))),
         )
+
+
+def _no_less(amount: N) -> N:
+    """An amount. Raises ValueError for less than nothing."""
+    if amount < 0:
+        raise ValueError("less than nothing")
+    return amount
+
+
+def _took(said: object) -> float:
+    """Seconds that a phase took. Raises ValueError for what none can take."""
+    if (seconds := _no_less(number(said))) > LONGEST:
+        raise ValueError("longer than any start")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -128,17 +144,19 @@ class PastStart:
 
     @classmethod
     def from_json(cls, data: object) -> PastStart:
-        """The start that `to_json` gave. Raises ValueError."""
+        """The start that `to_json` gave; a time that is no text is unknown. Raises ValueError for
+        what is no start.
+        """
         said = table(data)
         return cls(
-            time=text(said.get("time")),
-            run=whole(said.get("run")),
+            time=if_any(text, said.get("time")) or "",
+            run=_no_less(whole(said.get("run"))),
             outcome=text(said.get("outcome")),
             reason=text(said.get("reason")),
             model=text(said.get("model")),
             engine=text(said.get("engine")),
             release=optional(text, said.get("release")),
-            seconds=by_name(number, said.get("seconds")),
+            seconds=by_name(_took, said.get("seconds")),
             waits=by_name(Waited.from_json, said.get("waits")),
             gpus=whole(said.get("gpus", 0)),
         )
@@ -179,8 +197,14 @@ def read(path: Path) -> tuple[PastStart, ...]:
     """The starts that a file tells of, oldest first, without what is no start; none where there is
     no such file.
     """
+    return looked(path)[0]
+
+
+def looked(path: Path) -> tuple[tuple[PastStart, ...], int]:
+    """The same, and how many entries are no start."""
     with contextlib.suppress(OSError, ValueError):
         said = versioned(reading.parsed(guarded.read(path, LARGEST)))
-        found = each(partial(if_any, PastStart.from_json), said.get("starts"))
-        return tuple(filter(None, found))
-    return ()
+        every = each(partial(if_any, PastStart.from_json), said.get("starts"))
+        found = tuple(filter(None, every))
+        return found, len(every) - len(found)
+    return (), 0

@@ -48,12 +48,17 @@ def seconds_since(since: str | None, now: float) -> float | None:
         return None
 
 
+def is_time(time_: str) -> bool:
+    """Whether it is a time as files have it."""
+    return seconds_since(time_, 0.0) is not None
+
+
 def local(time_: str) -> str:
-    """A time as files have it, in UTC, for people: date and time of this host's zone; what is no
-    time as it is.
+    """A time as files have it, in UTC, for people: date and time of this host's zone. What is no
+    time is told as that, in no more columns.
     """
     try:
-        seconds = timegm(time.strptime(time_[:19], "%Y-%m-%dT%H:%M:%S"))
+        seconds = timegm(time.strptime(time_[:19], STAMP))
     except ValueError:
-        return printable.line(f"{time_[:10]:<10} {time_[11:19]}")
+        return f"no time: {printable.line(time_[:10])}"[:19] if time_ else "no time"
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -193,6 +194,40 @@ def test_on_a_terminal_it_is_drawn_until_q(stub: World) -> None:
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert b"Traceback" not in drawn
+
+
+def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(world: World) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(GLM5_SERVE, [str(GLM5_SERVE), "top"], world.environ | {"TERM": "xterm"})
+    drawn = read_until(terminal, b"q leaves")
+    keeper = os.open(f"/proc/{pid}/fd/0", os.O_RDWR | os.O_NOCTTY)  # open, as the shell has it
+    flags = termios.ICANON | termios.ECHO
+    while_live = termios.tcgetattr(keeper)[3] & flags
+    os.kill(pid, signal.SIGTERM)
+    _, status = os.waitpid(pid, 0)  # no bound: it is ended
+    drawn += os.read(terminal, 1 << 16)  # no bound: it said how it leaves
+    after = termios.tcgetattr(keeper)[3] & flags
+    os.close(keeper)
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+    assert (while_live, after) == (0, flags)
+    for begun, ended in ((b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?25l", b"\x1b[?25h")):
+        assert drawn.rfind(begun) < drawn.rfind(ended)
+
+
+def test_on_a_terminal_that_cannot_be_drawn_on_it_is_printed_once(world: World) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = [str(GLM5_SERVE), "top", "--interval", "0.2"]
+        os.execve(GLM5_SERVE, words, world.environ | {"TERM": "dumb"})
+    drawn = read_until(terminal, b"no server has been started yet")
+    _, status = os.waitpid(pid, 0)  # no bound: it ends by itself
+    os.close(terminal)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b"\x1b" not in drawn
 
 
 def test_up_shows_it_when_it_is_ready_until_it_is_stopped(world: World) -> None:

@@ -172,8 +172,8 @@ def test_runs_count_on_from_one_launcher_to_the_next(world: World) -> None:
     starting = [event for event in world.events() if event["state"] == "starting"]
     assert [(event["run"], event["restarts"], event["reason"]) for event in starting] == [
         (1, 0, "first start"),
-        (2, 0, "started again"),
-        (3, 0, "started again"),
+        (2, 0, "started"),
+        (3, 0, "started"),
     ]
     assert world.status()["run"] == 3
     over = json.loads(world.run("events", "--starts", "--json").stdout)["starts"]

@@ -13,12 +13,12 @@ from conftest import World
 
 from launcher.engines.engine import NAMES
 from launcher.errors import Exit
-from launcher.host.facts import Cache, Engine, known
+from launcher.host.facts import Cache, Engine, known, unknown
 from launcher.operate.warm import Kernels, Warmed, kernels_of
 from launcher.output.warm import report
 from launcher.plan.plan import Plan
 from launcher.plan.policy import Policy
-from launcher.serve.readahead import Told
+from launcher.serve.readahead import NOT_ALL, Told
 from launcher.serve.readahead_child import WORTH
 
 PLAN = Plan(
@@ -78,22 +78,24 @@ def test_kernels_that_are_there_are_told(capsys: pytest.CaptureFixture[str]) -> 
 def test_prebuilt_kernels_of_another_release_do_not_fit() -> None:
     seen = kernels_of(with_packages(flashinfer_python="0.6.18", flashinfer_jit_cache="0.6.17"))
 
-    assert seen is not None
-    assert seen.useless == ("flashinfer-jit-cache 0.6.17",)
+    assert seen.get().useless == ("flashinfer-jit-cache 0.6.17",)
 
 
 def test_without_flashinfer_nothing_of_it_is_missing() -> None:
     seen = kernels_of(with_packages(torch="2.12.0"))
 
-    assert seen == Kernels(CACHES[:1], {}, None)
-    assert seen.missing == ()
+    assert seen == known(Kernels(CACHES[:1], {}, None))
+    assert seen.get().missing == ()
 
 
 def test_an_interpreter_that_does_not_say_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert kernels_of(Engine()) is None
-    report(Warmed(PLAN, ALL, None), as_json=False)
+    why = "no python3 that has SGLang"
+    seen = kernels_of(replace(Engine(), packages=unknown(why), caches=unknown(why)))
+    report(Warmed(PLAN, ALL, seen), as_json=False)
+    said = capsys.readouterr().out
 
-    assert "does not say" in capsys.readouterr().out
+    assert f"  kernels     which are compiled is not known: {why}\n" in said
+    assert "not done" not in said, "nobody knows what is left to do"
 
 
 @pytest.mark.parametrize("engine", NAMES)
@@ -125,9 +127,16 @@ def _a_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("odd", [_a_pipe, _a_loop, _a_folder])
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (_a_pipe, "is a FIFO"),
+        (_a_loop, "cannot be read: too many levels of symbolic links"),
+        (_a_folder, "is a folder"),
+    ],
+)
 def test_weights_that_are_no_file_are_not_waited_for(
-    world: World, odd: Callable[[Path], None]
+    world: World, odd: Callable[[Path], None], why: str
 ) -> None:
     path = world.folder / "model/model.safetensors"
     path.unlink()
@@ -135,4 +144,5 @@ def test_weights_that_are_no_file_are_not_waited_for(
     done = world.run("warm", "stub", timeout=60)
 
     assert done.returncode == 1
-    assert "no weight files are here" in done.stdout
+    assert f"nothing: {NOT_ALL}model.safetensors {why}" in done.stdout
+    assert f"`glm5-serve model {world.folder}/model`" in done.stdout

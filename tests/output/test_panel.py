@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,13 +17,13 @@ from launcher.host.collectors.nvml_questions import CLOCK_REASONS
 from launcher.operate.holders import Holder
 from launcher.operate.top import Gpus, Shown
 from launcher.operate.watch import Seen
-from launcher.output import panel
+from launcher.output import panel, starts, status
 from launcher.output.bars import ASCII, BLOCKS, bar, signs_for
 from launcher.output.console import hung, paper, words
 from launcher.statedir.events import Event
 from launcher.statedir.readings import GpuReading
-from launcher.statedir.starts import Usual, Waited
-from launcher.statedir.state import Canary, Progress, StartRecord, StateRecord
+from launcher.statedir.starts import PastStart, Usual, Waited
+from launcher.statedir.state import Canary, LauncherRecord, Progress, StartRecord, StateRecord
 
 NOW = 1_795_726_862.0  # 2026-11-26 21:01:02 UTC
 READY = StateRecord(
@@ -250,3 +251,36 @@ def test_a_bar_has_its_width(share: float | None, width: int) -> None:
 def test_bars_are_drawn_with_what_the_terminal_can_show() -> None:
     assert signs_for("utf-8") is BLOCKS
     assert signs_for("ascii") is signs_for("latin-1") is signs_for("no-such") is ASCII
+
+
+def test_the_age_of_a_start_stands_once_beside_its_phases() -> None:
+    """Of a first start: in its head, and of its one phase."""
+    began = StartRecord({"process": 12.0}, "process")
+    record = StateRecord("stub", "starting", "2026-11-26T21:00:50.000Z", start=began)
+    said = one(Seen(record))
+
+    assert len(re.findall(r"\b12(\.0)? s\b", said)) == 2
+    assert "  no earlier start here tells how long it takes" in said
+
+
+def test_a_start_that_was_stopped_as_asked_for_is_no_error() -> None:
+    styles = {
+        outcome: starts._result(
+            PastStart("", 1, outcome, "why", "m", "sglang", None, {"process": 1.0})
+        )[0]
+        for outcome in ("ready", "stopped", "failed")
+    }
+
+    assert styles == {
+        "ready": ("ready", "green"),
+        "stopped": ("stopped", ""),
+        "failed": ("failed", "red"),
+    }
+
+
+def test_a_reason_is_not_repeated_as_the_last_error() -> None:
+    record = StateRecord("stub", "failed", reason="died twice: no memory", last_error="no memory")
+    record = replace(record, launcher=LauncherRecord(1, 1, ""))
+
+    assert dict(status._rows(record))["last error"] == "the reason says it"
+    assert dict(status._rows(replace(record, reason="gave up")))["last error"] == "no memory"

@@ -721,7 +721,7 @@ def history(
     return lived
 
 
-@pytest.mark.parametrize(("runs", "why"), [(0, "first start"), (7, "started again")])
+@pytest.mark.parametrize(("runs", "why"), [(0, "first start"), (7, "started")])
 def test_runs_count_on_where_another_launcher_left_off(runs: int, why: str) -> None:
     begun, _ = step(Idle(Past(run=runs, before=runs)), Started(0), POLICY)
     died, _ = step(begun, killed(5), POLICY)

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,28 @@ from launcher.host.collectors.room import room
 from launcher.output import events
 from launcher.plan.plan import Plan, Setting
 from launcher.plan.policy import Policy
-from launcher.serve.readahead import Request, Told
-from launcher.serve.readahead_child import PIECE, WORTH, Reader, cached, limit_of
-from launcher.serve.readahead_files import Shard, file_system, is_far, shards
+from launcher.serve.readahead import NOT_ALL, Request, Told
+from launcher.serve.readahead_child import PIECE, WORTH, Reader, cached, checked, limit_of
+from launcher.serve.readahead_files import Files, Shard, file_system, files, is_far
 from launcher.statedir.events import Event
 
 GIB = 1 << 30
 NO_LIMIT = 1 << 60
 
 
+def header(size: int) -> bytes:
+    """The beginning of a weight file of so many bytes in all, with one tensor."""
+    told = json.dumps(
+        {"a": {"dtype": "U8", "shape": [size - 108], "data_offsets": [0, size - 108]}}
+    )
+    return (100).to_bytes(8, "little") + told.encode().ljust(100)
+
+
 def sparse(path: Path, size: int = WORTH) -> Path:
-    """A file of so many bytes that takes none of the disk."""
+    """A file of so many bytes that takes none of the disk; a weight file is whole."""
     with path.open("wb") as file:
+        if path.suffix == ".safetensors" and size > 108:
+            file.write(header(size))
         file.truncate(size)
     return path
 
@@ -47,6 +57,8 @@ def written(path: Path, size: int = WORTH) -> Path:
     """A file whose bytes lie on the disk, and nowhere else."""
     with path.open("wb") as file:
         file.write(os.urandom(1 << 20) * (size >> 20))
+        file.seek(0)
+        file.write(header(size))
         file.flush()
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -55,6 +67,10 @@ def written(path: Path, size: int = WORTH) -> Path:
 
 def request(folder: Path, ranks: int = 1) -> Request:
     return Request((str(folder),), PATTERNS["auto"], natural=False, ranks=ranks, copies=False)
+
+
+def found_in(folder: Path, *, natural: bool = False) -> Files:
+    return files([str(folder)], PATTERNS["auto"], {}, natural=natural)
 
 
 def command(asked: Request) -> list[str]:
@@ -117,7 +133,7 @@ def test_what_is_memory_already_is_left_alone() -> None:
         (folder / "model.safetensors").unlink()
         folder.rmdir()
 
-    assert (told.read, told.end) == (0, "the checkpoint lies in memory (tmpfs)")
+    assert (told.read, told.cached, told.where, told.end) == (0, WORTH, "tmpfs", "")
 
 
 @pytest.mark.parametrize(
@@ -140,8 +156,9 @@ def test_only_what_an_index_names_is_read(tmp_path: Path) -> None:
     index = {"weight_map": {"a": names[1], "b": names[0], "c": "../other.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
 
-    found = shards([str(tmp_path)], PATTERNS["auto"], {}, natural=False)
-    assert [shard.path.name for shard in found] == [*names[:2]]
+    found = found_in(tmp_path)
+    assert [shard.path.name for shard in found.shards] == [*names[:2]]
+    assert not found.lacking
 
 
 def test_files_come_in_the_order_of_their_loader(tmp_path: Path) -> None:
@@ -149,8 +166,7 @@ def test_files_come_in_the_order_of_their_loader(tmp_path: Path) -> None:
         sparse(tmp_path / f"model-{number}.safetensors", 1)
 
     def order(*, natural: bool) -> list[str]:
-        found = shards([str(tmp_path)], PATTERNS["auto"], {}, natural=natural)
-        return [shard.path.stem for shard in found]
+        return [shard.path.stem for shard in found_in(tmp_path, natural=natural).shards]
 
     assert order(natural=False) == ["model-1", "model-10", "model-100", "model-2"]
     assert order(natural=True) == ["model-1", "model-2", "model-10", "model-100"]
@@ -162,8 +178,101 @@ def test_a_fifo_a_folder_and_a_dangling_link_are_no_weights(tmp_path: Path) -> N
     (tmp_path / "c.safetensors").symlink_to(tmp_path / "nothing")
     sparse(tmp_path / "d.safetensors", 5)
 
-    found = shards([str(tmp_path)], PATTERNS["auto"], {}, natural=False)
-    assert found == [Shard(tmp_path / "d.safetensors", 5)]
+    found = found_in(tmp_path)
+    assert found.shards == [Shard(tmp_path / "d.safetensors", 5)]
+    assert found.lacking == {
+        "a.safetensors": "is a FIFO",
+        "b.safetensors": "is a folder",
+        "c.safetensors": "is not there",
+    }
+
+
+# -- what is not whole -----------------------------------------------------------------------------
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _a_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def _with_index(folder: Path, names: Sequence[str]) -> None:
+    index = {"weight_map": {str(at): name for at, name in enumerate(names)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+FAULTS = {
+    _gone: "is not there",
+    _emptied: "is empty",
+    _cut: "the download did not finish",
+    _a_fifo: "is a FIFO",
+    _a_loop: "cannot be read: too many levels of symbolic links",
+}
+
+
+@pytest.mark.parametrize("is_indexed", [True, False])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_all_is_what_an_index_names_or_numbers_count(
+    tmp_path: Path, fault: Callable[[Path], None], is_indexed: bool
+) -> None:
+    names = [f"model-{at:05}-of-00003.safetensors" for at in range(1, 4)]
+    for name in names:
+        sparse(tmp_path / name, WORTH)
+    if is_indexed:
+        _with_index(tmp_path, names)
+    fault(tmp_path / names[1])
+    told = told_last(request(tmp_path))
+
+    assert told.end
+    assert told.end.startswith(f"{NOT_ALL}{names[1]} ")
+    assert told.end.endswith(FAULTS[fault])
+    assert names[0] not in told.end
+    assert told.total >= 2 * WORTH, "the others are read all the same"
+
+
+def test_a_small_checkpoint_that_is_not_whole_is_told(tmp_path: Path) -> None:
+    _with_index(
+        tmp_path, [sparse(tmp_path / "model-1.safetensors", 200).name, "model-2.safetensors"]
+    )
+
+    assert told_last(request(tmp_path)).end == f"{NOT_ALL}model-2.safetensors is not there"
+
+
+def test_a_model_beside_it_that_is_not_here_is_told(tmp_path: Path) -> None:
+    sparse(tmp_path / "model.safetensors", 200)
+    asked = replace(request(tmp_path), models=(str(tmp_path), "org/draft"))
+
+    assert told_last(asked).end == f"{NOT_ALL}org/draft has no weight files here"
+
+
+def test_what_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
+    """Four of six, removed or cut once their sizes were taken."""
+    for at in range(6):
+        sparse(tmp_path / f"model-{at}.safetensors", 1 << 20)
+    seen = found_in(tmp_path).shards
+    for shard, fault in zip(seen, (_gone, _gone, _cut, _emptied), strict=False):
+        fault(shard.path)
+    told = checked(seen, {})
+
+    assert told.startswith(f"{NOT_ALL}model-0.safetensors is not there any more; model-1.safet")
+    assert "model-2.safetensors is 524288 bytes, its header says 1048576 bytes" in told
+    assert told.endswith("; 1 more")
 
 
 # -- what goes wrong -------------------------------------------------------------------------------
@@ -174,7 +283,7 @@ def test_a_file_that_vanished_costs_itself_alone(tmp_path: Path) -> None:
     files = [Shard(tmp_path / "a", 10), Shard(there, 10)]
     reader = read_alone(Reader(deque(files), NO_LIMIT))
 
-    assert reader.failed == "a: no such file or directory"
+    assert reader.failed == {"a": "cannot be read: no such file or directory"}
     assert reader.read + reader.cached == 10
 
 
@@ -184,7 +293,7 @@ def test_an_input_error_ends_that_file(tmp_path: Path) -> None:
     files = [Shard(Path("/proc/self/mem"), 3 * PIECE), Shard(there, 10)]
     reader = read_alone(Reader(deque(files), NO_LIMIT))
 
-    assert reader.failed == "mem: input/output error"
+    assert reader.failed == {"mem": "cannot be read: input/output error"}
     assert reader.read + reader.cached == 10
 
 
@@ -201,14 +310,15 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
         if root:
             os.seteuid(0)
 
-    assert "permission denied" in reader.failed
+    assert reader.failed == {"a": "cannot be read: permission denied"}
 
 
 def test_a_file_that_became_shorter_ends_earlier(tmp_path: Path) -> None:
     path = sparse(tmp_path / "a", PIECE)
     reader = read_alone(Reader(deque([Shard(path, 100 * PIECE)]), NO_LIMIT))
 
-    assert (reader.read + reader.cached, reader.failed) == (PIECE, "")
+    assert reader.read + reader.cached == PIECE
+    assert reader.failed == {"a": "became shorter while it was read"}
 
 
 def test_no_file_stays_open(tmp_path: Path) -> None:
@@ -485,14 +595,15 @@ def test_it_can_be_switched_off(world: World) -> None:
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        (Told(4 * GIB, 0, 4 * GIB, 2.0, "", ""), "4.0 GiB in 2.0 s (2.1 GB/s)"),
+        (Told(4 * GIB, 0, 4 * GIB, 2.0, "", ""), "4.0 GiB in 2.0 s (2.0 GiB/s)"),
         (Told(0, 4 * GIB, 4 * GIB, 0.1, "", ""), "4.0 GiB: all of it is in memory already"),
         (
             Told(3 * GIB, GIB, 4 * GIB, 2.0, "nfs4", ""),
-            "4.0 GiB in 2.0 s (1.6 GB/s), 1.0 GiB of it were in memory, from nfs4",
+            "4.0 GiB in 2.0 s (1.5 GiB/s), 1.0 GiB of it were in memory, from nfs4",
         ),
-        (Told(GIB, 0, 4 * GIB, 1.0, "", "why"), "1.0 of 4.0 GiB in 1.0 s (1.1 GB/s): why"),
+        (Told(GIB, 0, 4 * GIB, 1.0, "", "why"), "1.0 of 4.0 GiB in 1.0 s (1.0 GiB/s): why"),
         (Told(end="why"), "nothing: why"),
+        (Told(0, GIB, GIB, 1.0, "", "why"), "1.0 GiB, 1.0 GiB of it were in memory: why"),
     ],
 )
 def test_it_is_told_in_words(told: Told, words: str) -> None:

@@ -73,6 +73,29 @@ def test_a_number_that_is_none_is_no_start(tmp_path: Path, told: str, where: str
     assert starts.read(path) == ()
 
 
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ('"weights": 20.0', "-4.1"),
+        ('"weights": 20.0', "1e15"),
+        ('"asleep": 0.0', "-0.5"),
+        ('"read": 3221225472', "-1"),
+        ('"run": 1', "-1"),
+    ],
+)
+def test_what_no_start_can_take_is_left_out_and_counted(
+    tmp_path: Path, where: str, told: str
+) -> None:
+    path = tmp_path / starts.FILE
+    path.write_text(json.dumps(starts.to_json([START, replace(START, reason="sound")])))
+    text = path.read_text()
+    path.write_text(text.replace(where, f"{where.partition(':')[0]}: {told}", 1))
+
+    assert path.read_text() != text
+    [sound], odd = starts.looked(path)
+    assert (sound.reason, odd) == ("sound", 1)
+
+
 def test_what_is_usual_is_the_median_of_the_last_that_became_ready() -> None:
     assert of(*with_weights(900, 20, 22, 24, 26, 28)) == Usual(
         5, {"process": 10.0, "weights": 24.0, "smoke": 2.0}

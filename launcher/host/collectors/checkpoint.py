@@ -185,7 +185,7 @@ def _folder(folder: Path) -> Model:
     pointers = tuple(name for name in names if _is_pointer(folder / name))
     index = _index(folder)
     placed = index.otherwise({})
-    wanted = sorted(placed) or _weights(names)
+    wanted = sorted(placed) or weights(names)
     there = [name for name in wanted if _is_inside(name) and (folder / name).is_file()]
     sizes = {name: (folder / name).stat().st_size for name in there}
     broken, tensors, dtypes = _walk(
@@ -221,7 +221,7 @@ def _fingerprint(folder: Path) -> Fact[str]:
         return unknown(f"{error.filename or folder}: {reason(error)}")
 
 
-def _weights(names: Iterable[str]) -> list[str]:
+def weights(names: Iterable[str]) -> list[str]:
     """The weight files of a folder without an index, and those that the others' names count."""
     found = {name for name in names if name.endswith(".safetensors")}
     for first, count in {(one[1], one[2]) for name in found if (one := _NUMBERED.fullmatch(name))}:
