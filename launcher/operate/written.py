@@ -93,7 +93,7 @@ def events(
         lines = _texts(older, end)
         every = [*parsed(lines)]
         if not (every or follow) and any(map(str.strip, lines)):
-            fix = f"{_away(instance.events)}: what happens next is written anew"
+            fix = f"{_away(instance.events)}: what happens next is written to a new one"
             raise UserError(f"nothing of {instance.events} is an event", fix=fix, status=Exit.NO)
         told = [event for event in every if not kinds or event.kind in kinds]
         yield from map(_shown, _last([one for one in told if one.time >= since], last))
