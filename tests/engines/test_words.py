@@ -12,6 +12,7 @@ import pytest
 from conftest import free_port
 from rig.listening import bounded, listening
 
+from launcher.bench.bounds import Asked
 from launcher.bench.judge import wrong
 from launcher.engines import server as plain
 from launcher.engines.engine import runtime
@@ -97,7 +98,9 @@ def test_figures_that_are_none_are_told_so(tmp_path: Path, kind: str, engine: st
 )
 def test_an_error_of_a_load_generator_is_told_in_the_same_words(theirs: str, ours: str) -> None:
     sample = Sample(1.0, (Answer("", theirs, 1, 0, 0.0, 0.0),))
-    [told] = [one for one in wrong(sample, 1, 8, 0, Figures()) if "failed" in one]
+    [told] = [
+        one for one in wrong(sample, Asked(("What?",), 8, 1, 2.0), Figures()) if "failed" in one
+    ]
 
     assert told.startswith(f"1 of 1 requests failed: {ours}")
     assert not PYTHON.search(told)

@@ -26,6 +26,7 @@ from rig.mounts import mounted
 
 from launcher.engines.engine import generator as generator_of
 from launcher.engines.generator import Wanted
+from launcher.engines.server import Server
 from launcher.errors import UserError
 from launcher.operate import bench_alone, bench_run
 from launcher.statedir.folder import StateDir
@@ -126,7 +127,7 @@ def test_a_result_that_is_far_too_large_is_not_read() -> None:
         argv=lambda wanted: (sys.executable, "-c", write, str(wanted.result)),
     )
     wanted = Wanted("", None, "", "", "", "", ("What?",) * 8, 32, 1, {}, Path(), Path())
-    ran = bench_run.run(made, wanted, os.environ, None, 60, lambda _: None)
+    ran = bench_run.run(made, wanted, os.environ, Server("::1", 1), 60, lambda _: None)
 
     assert ran.sample is None
     assert "has 1,024 MiB: answers are longer than their tokens can be" in ran.why

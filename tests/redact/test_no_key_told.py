@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.bench import judge
+from launcher.bench.bounds import Asked
 from launcher.engines.figures import Figures
 from launcher.engines.generator import Answer, Sample
 from launcher.engines.server import Server, ask
@@ -105,7 +106,8 @@ def generators(said: str) -> Iterator[str]:
         Answer("", f"Traceback (most\n x\nOSError: {said}", 1, 1, 0.1, 0.1),
         Answer(said, "", 1, 1, 0.1, 0.1),
     ):
-        yield from judge.wrong(Sample(1.0, (answer,)), 1, 9, 2, Figures(), ("paris",), SERVER.words)
+        asked = Asked(("What?",), 9, 1, 2.0, ("paris",))
+        yield from judge.wrong(Sample(1.0, (answer,)), asked, Figures(), SERVER.words)
 
 
 def written(said: str) -> Iterator[str]:

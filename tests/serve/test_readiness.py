@@ -52,7 +52,9 @@ def test_a_server_that_starts_is_alive_and_not_ready(world: World) -> None:
     assert asked(port, "/metrics") == (404, "404 Not Found: there is /ready, /live")
 
 
-@pytest.mark.parametrize("address", ["8001", "example.org:1", "127.0.0.1:0", "127.0.0.1:99999", ""])
+@pytest.mark.parametrize(
+    "address", ["8001", "example.org:1", "127.0.0.1:0", "127.0.0.1:99999", " "]
+)
 def test_what_is_no_address_is_refused(world: World, address: str) -> None:
     refused = world.run("up", "-p", "stub", "--health-listen", address)
 
