@@ -210,7 +210,7 @@ def _compare(a: str, b: str, wish: Wish, *, as_json: bool) -> int:
             told = bench_compare.of_servers(*both, wish.rounds, screen.show)
         finally:
             screen.close()
-        notes = tuple(f"{at}: {one}" for at, it in zip("AB", both, strict=True) for one in it.notes)
+        notes = bench_compare.of_whom(both[0].notes, both[1].notes)
     else:
         told = bench_compare.of_records(*files)
         differs, notes = bench_compare.differences(*files), bench_compare.notes(*files)

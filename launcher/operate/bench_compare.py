@@ -94,10 +94,17 @@ def _worth(told: object) -> str:
 
 def notes(a: Path, b: Path) -> tuple[str, ...]:
     """What a reader must know of either record, in words."""
+    return of_whom([*_notes(record(a))], [*_notes(record(b))])
+
+
+def of_whom(a: Sequence[str], b: Sequence[str]) -> tuple[str, ...]:
+    """The notes of A and of B, what is so of both once."""
+    whose = {"A and B": {*a} & {*b}, "A": {*a} - {*b}, "B": {*b} - {*a}}
     return tuple(
         f"{name}: {printable.line(one)}"
-        for name, path in (("A", a), ("B", b))
-        for one in _notes(record(path))
+        for name, told in whose.items()
+        for one in dict.fromkeys((*a, *b))
+        if one in told
     )
 
 

@@ -375,6 +375,7 @@ def test_what_a_reader_must_know_of_a_record_is_told(
     assert "note of A: 1 request of others in flight when it began (--anyway)" in out
     assert "note of B: it ended before its time: interrupted" in out
     assert bench_compare.notes(good := kept(tmp_path / "c", COMPARABLE), good) == ()
+    assert bench_compare.notes(a, a) == (f"A and B: {busy.notes[0]}",)
 
 
 def test_options_that_differ_are_named_and_a_plan_that_does_in_what_no_record_has(
