@@ -205,7 +205,7 @@ class Watch:
         ):
             file.seek(max(0, os.fstat(file.fileno()).st_size - LARGEST_END))
             lines = file.read(LARGEST_END).decode(errors="replace").splitlines()
-        self._told = size, tuple(event for event in parsed(lines) if event.kind in TOLD)[-LAST:]
+        self._told = size, tuple(filter(_is_told, parsed(lines)))[-LAST:]
         return self._told[1]
 
     def readings(self) -> Readings | None:
@@ -215,3 +215,10 @@ class Watch:
                 data = guarded.read(self.instance.readings, LARGEST_STATE)
                 return Readings.from_json(reading.parsed(data))
         return None
+
+
+def _is_told(event: Event) -> bool:
+    """Whether it is worth a line: not one more wrong answer of a server that is degraded."""
+    told = event.fields
+    is_more = event.kind == "canary" and told.get("degraded") and "cause" not in told
+    return event.kind in TOLD and not is_more

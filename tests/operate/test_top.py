@@ -91,6 +91,17 @@ def test_a_ready_server_tells_what_it_does(stub: World) -> None:
     assert seen.first == First(0.1, 9, 0.0)
 
 
+def test_wrong_answers_push_nothing_else_out(tmp_path: Path) -> None:
+    """When it became degraded is what one looks for."""
+    instance = StateDir(tmp_path, "stub")
+    instance.folder.mkdir()
+    wrong = {"event": "canary", "profile": "stub", "degraded": True, "reason": "wrong"}
+    told = [{"event": "smoke", "passed": True}, wrong | {"cause": "wrong-output"}, *[wrong] * 99]
+    instance.events.write_text("".join(f"{json.dumps(one)}\n" for one in told))
+
+    assert [event.kind for event in Watch(instance).events()] == ["smoke", "canary"]
+
+
 def test_a_server_without_metrics_tells_the_rest_and_how_to_get_them(stub: World) -> None:
     stub.faults(loads=[LOAD], reply={"/metrics": 404})
     of = watch(stub)
