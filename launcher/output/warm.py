@@ -13,6 +13,7 @@ from launcher.doctor.checks.judging import made_by_demo
 from launcher.engines.engine import dialect
 from launcher.errors import Exit
 from launcher.host.facts import Fact
+from launcher.knowledge.models import is_id
 from launcher.operate.warm import Kernels, Warmed
 from launcher.output.events import reading_ahead
 from launcher.output.terminal import is_drawn_on
@@ -48,7 +49,9 @@ def _lines(done: Warmed) -> Iterator[str]:
     said = reading_ahead(asdict(done.told)) if done.told.is_news else "too small to wait for"
     yield f"  checkpoint  {said}"
     if done.has_faults:
-        fix = f"`glm5-serve model {plan.model}` tells what is there, `fetch` loads it"
+        fix = f"`glm5-serve model {plan.model}` tells what is there"
+        if is_id(plan.model):  # a folder is nothing that could be fetched
+            fix += f", `glm5-serve fetch {plan.model}` loads it"
         yield f"  fix         {made_by_demo(plan.model, plan) or fix}"
     if done.kernels:
         yield from _of_kernels(done.kernels)

@@ -113,6 +113,14 @@ def test_a_checkpoint_that_is_not_there_is_told_with_what_to_do(world: World) ->
     assert done.returncode == 1
     assert "no weight files are here" in done.stdout
     assert f"`glm5-serve model {world.folder}/model`" in done.stdout
+    assert "fetch" not in done.stdout, "a folder is nothing that could be fetched"
+
+
+def test_of_an_id_it_is_said_what_loads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = replace(ALL, read=0, total=0, end="nothing is here")
+    report(Warmed(replace(PLAN, model="nvidia/GLM-5-NVFP4"), nothing, None), as_json=False)
+
+    assert "`glm5-serve fetch nvidia/GLM-5-NVFP4` loads it" in capsys.readouterr().out
 
 
 def _a_pipe(path: Path) -> None:
