@@ -95,6 +95,9 @@ def events(
         if not (every or follow) and any(map(str.strip, lines)):
             fix = f"{_away(instance.events)}: what happens next is written to a new one"
             raise UserError(f"nothing of {instance.events} is an event", fix=fix, status=Exit.NO)
+        odd = sum(bool(line.strip()) for line in lines) - len(every)
+        if odd:
+            _tell_left_out(counting.of(odd, "line"), "event", *files)
         told = [event for event in every if not kinds or event.kind in kinds]
         yield from map(_shown, _last([one for one in told if one.time >= since], last))
         for event in read_events(instance.events, end, instance.is_held) if follow else ():
@@ -126,9 +129,14 @@ def past_starts(instance: StateDir, last: int | None, since: str) -> Sequence[Pa
             status=Exit.NO,
         )
     if odd:
-        which = counting.of(odd, "entry", "entries")
-        folding.tell(f"note: left out: {which} of {instance.starts}, no start", sys.stderr)
+        _tell_left_out(counting.of(odd, "entry", "entries"), "start", instance.starts)
     return _last([one for one in found if one.time >= since], last)
+
+
+def _tell_left_out(which: str, what: str, *files: Path) -> None:
+    """Say on stderr which lines or entries of files are not told, as they are none."""
+    place = ", ".join(map(str, files))
+    folding.tell(f"note: left out: {which} of {place}, no {what}", sys.stderr)
 
 
 def _away(path: Path) -> str:

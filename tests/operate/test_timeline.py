@@ -95,6 +95,20 @@ def test_files_that_are_none_are_named_with_what_to_do(world: World) -> None:
     assert world.run("events", "stub").stderr == "stub has no event\n"
 
 
+def test_lines_that_are_no_event_are_counted(world: World) -> None:
+    world.instance.mkdir(parents=True, mode=0o700)
+    events = world.instance / "events.jsonl"
+    line = (
+        '{"schema": 1, "time": "2026-11-26T20:01:02.345Z", "profile": "stub", "event": "warning"}'
+    )
+    events.write_text(f"{line}\n\n{line[:30]}\n[]\n{line}\n")
+    for words in ((), ("--json",), ("--last", "1")):
+        said = world.run("events", "stub", *words)
+        assert said.returncode == 0
+        assert f"left out: 2 lines of {events}, no event" in " ".join(said.stderr.split())
+        assert len(said.stdout.splitlines()) == (1 if "--last" in words else 2)
+
+
 def test_where_no_start_is_over_that_is_said(world: World) -> None:
     world.instance.mkdir(parents=True, mode=0o700)
     said = world.run("events", "stub", "--starts")
