@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 WIDTH = 100  # columns off a terminal
 MOST_KEYS = 1 << 16  # bytes, or signals, that are taken at once
 QUIT = frozenset(b"qQ\x03\x04")
+STOP = b"\x1a"  # Ctrl-Z, or SIGTSTP
 
 
 def once(top: Top, pause: float, *, as_json: bool) -> None:
@@ -54,12 +55,20 @@ def drawn(shown: Shown, screen: Console) -> list[Text]:
 
 
 def live(top: Top, interval: float) -> None:
-    """Draw it anew every so many seconds, and as soon as the terminal has another size."""
-    from rich.live import Live
-
+    """Draw it anew every so many seconds, and as soon as the terminal has another size; Ctrl-Z
+    gives the terminal back until it goes on.
+    """
     from launcher.output.console import console
 
     screen = console(sys.stdout)
+    while _is_stopped(top, interval, screen):
+        signal.raise_signal(signal.SIGTSTP)
+
+
+def _is_stopped(top: Top, interval: float, screen: Console) -> bool:
+    """Draw it until a key leaves it: whether to stop, and not to end."""
+    from rich.live import Live
+
     with (
         restored(),
         _keys() as pressed,
@@ -73,7 +82,9 @@ def live(top: Top, interval: float) -> None:
                     drawing.update(_page(shown, screen), refresh=True)
                 keys = pressed(due - time.monotonic())
                 if keys and QUIT.intersection(keys):
-                    return
+                    return False
+                if keys == STOP:
+                    return True
                 is_drawn = keys is not None
 
 
@@ -88,12 +99,16 @@ def _page(shown: Shown, screen: Console) -> Text:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[Callable[[float], bytes | None]]:
-    """Waits so many seconds for keys, and gives all that were pressed, however many; None where the
-    terminal has another size now.
+    """Waits so many seconds for keys, and gives all that were pressed, however many; STOP where it
+    is to stop, None where the terminal has another size now.
     """
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
-    signal.signal(signal.SIGWINCH, lambda *_: None)  # so that it wakes who waits
+    caught = [signal.SIGWINCH]
+    if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:  # ignored where no shell continues it
+        caught.append(signal.SIGTSTP)
+    for number in caught:
+        signal.signal(number, lambda *_: None)  # so that it wakes who waits
     wakes = signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
     keyboard = sys.stdin.fileno() if sys.stdin.isatty() else None
     before = termios.tcgetattr(keyboard) if keyboard is not None else None
@@ -102,10 +117,11 @@ def _keys() -> Iterator[Callable[[float], bytes | None]]:
         watched = [reads] if keyboard is None else [reads, keyboard]
         ready, _, _ = select.select(watched, [], [], max(0.0, within))
         if reads in ready:
-            os.read(reads, MOST_KEYS)
+            came = os.read(reads, MOST_KEYS)  # the numbers of signals
+            return STOP if signal.SIGTSTP in came else None
         if keyboard is not None and keyboard in ready:
             return os.read(keyboard, MOST_KEYS) or b"q"
-        return None if reads in ready else b""
+        return b""
 
     try:
         if keyboard is not None:
@@ -115,6 +131,7 @@ def _keys() -> Iterator[Callable[[float], bytes | None]]:
         if keyboard is not None and before is not None:
             termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
         signal.set_wakeup_fd(wakes)
-        signal.signal(signal.SIGWINCH, signal.SIG_DFL)
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
         os.close(reads)
         os.close(writes)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -217,15 +218,36 @@ def test_a_signal_that_ends_it_leaves_the_terminal_as_it_was(world: World) -> No
     while_live = termios.tcgetattr(keeper)[3] & flags
     os.kill(pid, signal.SIGTERM)
     _, status = os.waitpid(pid, 0)  # no bound: it is ended
-    drawn += os.read(terminal, 1 << 16)  # no bound: it said how it leaves
+    for left in (b"\x1b[?1049l", b"\x1b[?25h"):
+        drawn += b"" if left in drawn else read_until(terminal, left)
     after = termios.tcgetattr(keeper)[3] & flags
     os.close(keeper)
     os.close(terminal)
 
     assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
     assert (while_live, after) == (0, flags)
-    for begun, ended in ((b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?25l", b"\x1b[?25h")):
-        assert drawn.rfind(begun) < drawn.rfind(ended)
+
+
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(world: World) -> None:
+    shell = (
+        "set -m; stty -a | md5sum; {0} top; echo stopped $?; stty -a | md5sum; fg; echo ended $?"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        words = ["bash", "--norc", "-c", shell.format(GLM5_SERVE)]
+        os.execvpe("bash", words, world.environ | {"TERM": "xterm"})
+    drawn = read_until(terminal, b"q leaves")
+    os.write(terminal, b"\x1a")
+    stopped = read_until(terminal, b"q leaves")
+    os.write(terminal, b"q")
+    ended = read_until(terminal, b"ended 0")
+    os.waitpid(pid, 0)  # no bound: it has said its last
+    os.close(terminal)
+
+    assert b"stopped 148" in stopped  # 128 and SIGTSTP
+    assert re.findall(rb"[0-9a-f]{32}", drawn) == re.findall(rb"[0-9a-f]{32}", stopped) != []
+    for begun, left in ((b"\x1b[?1049h", b"\x1b[?1049l"), (b"\x1b[?25l", b"\x1b[?25h")):
+        assert (drawn + stopped).count(begun) == (drawn + stopped + ended).count(left) == 2
 
 
 def test_on_a_terminal_that_cannot_be_drawn_on_it_is_printed_once(world: World) -> None:
