@@ -176,7 +176,7 @@ def _result(start: PastStart) -> tuple[Part, Part]:
 
 def _drawn(seconds: Mapping[str, float], longest: float, room: int) -> list[Part]:
     """Each phase by its letter, as often as it is long."""
-    counts = _parts([*seconds.values()], room / longest)
+    counts = _parts([*seconds.values()], longest, room)
     return [
         (letter * count, colour)
         for phase, count in zip(seconds, counts, strict=True)
@@ -184,9 +184,11 @@ def _drawn(seconds: Mapping[str, float], longest: float, room: int) -> list[Part
     ]
 
 
-def _parts(seconds: Sequence[float], scale: float) -> list[int]:
-    """Columns for times, as many as for their sum: none has fewer than a shorter one."""
-    exact = [scale * took for took in seconds]
+def _parts(seconds: Sequence[float], longest: float, room: int) -> list[int]:
+    """Columns for times, as many as for their sum, `room` for the longest sum: none has fewer than
+    a shorter one.
+    """
+    exact = [took / longest * room for took in seconds]  # no quotient here is above 1
     counts = [int(one) for one in exact]
     by_rest = sorted(range(len(exact)), key=lambda at: exact[at] - counts[at], reverse=True)
     for at in by_rest[: round(sum(exact)) - sum(counts)]:
@@ -206,7 +208,7 @@ def _last(starts: Sequence[PastStart], width: int, signs: Signs) -> list[Line]:
     made: list[Line] = [(), ((title, "dim"),)]
     # beside it: name, seconds, what is usual, and what they did where that has room
     room = max(LEAST, min(40, width - 62)) if width > HEAD else 0
-    counts = _parts([*last.seconds.values()], room / (last.total or 1.0))
+    counts = _parts([*last.seconds.values()], last.total or 1.0, room)
     for (phase, took), first, count in zip(
         last.seconds.items(), accumulate([0, *counts[:-1]]), counts, strict=True
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from conftest import World, until
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from launcher.engines import startup
@@ -74,8 +74,9 @@ def test_of_a_start_that_is_over_status_tells_what_it_waited_for() -> None:
 
 
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=9), st.integers(0, 200))
+@example([5e-324], 1)
 def test_the_picture_of_a_longer_phase_is_no_shorter(seconds: list[float], room: int) -> None:
-    parts = _parts(seconds, room / (sum(seconds) or 1.0))
+    parts = _parts(seconds, sum(seconds) or 1.0, room)
 
     assert sum(parts) in (room, 0)
     for one, columns in zip(seconds, parts, strict=True):
