@@ -13,6 +13,7 @@ from launcher.diagnose.matching import SAYS, matches
 from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
+from launcher.engines import engine
 from launcher.engines.failures import failures
 from launcher.engines.log import PHASES, SERVING
 from launcher.knowledge import codes, families, xid
@@ -66,8 +67,16 @@ def known(hit: Hit, gravest: Hit, hits: Sequence[Hit], speaks: str | None) -> Di
 
 
 def _fix(hit: Hit, speaks: str | None) -> str:
-    told = hit.words.get("xid_fix") or filled(hit.failure.told(speaks).fix, hit.words)
+    told = hit.words.get("xid_fix") or hit.failure.told(speaks).fix
+    told = filled(told, {"leftovers": _leftovers(speaks), **hit.words})
     return _passed_on(told, hit.words.get(SAYS, ""))
+
+
+def _leftovers(speaks: str | None) -> str:
+    """What a killed server leaves in /dev/shm, as the reaper knows it."""
+    names = (speaks,) if speaks else engine.NAMES
+    shared = dict.fromkeys(glob for name in names for glob in engine.runtime(name).shared)
+    return ", ".join(shared)
 
 
 def _passed_on(fix: str, says: str) -> str:
