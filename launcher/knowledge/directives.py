@@ -13,7 +13,7 @@ from launcher.knowledge import needs, rows
 
 FILE = Path(__file__).with_name("directives.toml")
 KEYS = tuple(
-    "id keys is below by engine ends_well large several test verdict shows what fix evidence"
+    "id keys is below by engine ends_well large several spares test verdict shows what fix evidence"
     " source checked".split()
 )
 KINDS = ("bool", "span", "size", "word", "any")
@@ -37,6 +37,7 @@ class Row:
     ends_well: bool | None  # of engines whose server ends with status 0 when it dies
     large: bool  # of models that take minutes to load
     several: bool  # of several GPUs
+    spares: tuple[str, ...]  # variables: where one of them is set it is not told
     test: str
     verdict: str
     shows: str
@@ -83,6 +84,7 @@ def row(id: str | int, told: Mapping[str, Any]) -> Row:
         ends_well=told.get("ends_well"),
         large=bool(told.get("large")),
         several=bool(told.get("several")),
+        spares=rows.texts("spares", told.get("spares", [])),
         test=rows.text("test", told.get("test", "")),
         verdict=rows.text("verdict", told["verdict"]),
         shows=rows.text("shows", told["shows"]),

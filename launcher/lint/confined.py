@@ -17,7 +17,6 @@ from launcher.knowledge import needs
 
 START = 90.0  # seconds that systemd gives a start where nothing is said
 HIDDEN = re.compile(r"""(?:^|[\s=:@+!"'-])(/(?:home|root|run/user)(?:/[^\s"';,:]*)?)""")
-CACHES = ("HOME", "XDG_CACHE_HOME", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR")
 WRITABLE = ("ReadWritePaths", "ReadWriteDirectories", "StateDirectory", "CacheDirectory",
     "LogsDirectory", "RuntimeDirectory", "BindPaths", "TemporaryFileSystem")  # fmt: skip
 BOUND = ("BindPaths", "BindReadOnlyPaths")
@@ -197,21 +196,18 @@ def _no_tmp(seen: Seen, keys: tuple[str, ...]) -> Found:
     is_own = tmp is not None and (spans.boolean(tmp.value) is not False)
     paths = [word.lstrip("-+").partition(":")[0] for word in seen.directives.words(*WRITABLE)]
     is_open = any(path in ("/tmp", "/", "/tmp/") for path in paths)
-    is_moved = bool({"TMPDIR", "VLLM_RPC_BASE_PATH"} & {*seen.launch.variables})
     works = seen.directives.has("WorkingDirectory") and bool(paths)
-    spared = is_own or is_open or is_moved or works or seen.says("DynamicUser") or seen.sets_more
+    spared = is_own or is_open or works or seen.says("DynamicUser") or seen.sets_more
     return None if spared or seen.directives.is_part else seen.directives.last(*keys)
 
 
 def _nothing_writable(seen: Seen, keys: tuple[str, ...]) -> Found:
-    moved = {*CACHES, "HF_HOME"} & {*seen.launch.variables}
-    spared = seen.directives.has(*WRITABLE) or moved or seen.sets_more or seen.directives.is_part
+    spared = seen.directives.has(*WRITABLE) or seen.sets_more or seen.directives.is_part
     return None if spared else seen.directives.last(*keys)
 
 
 def _no_home(seen: Seen, keys: tuple[str, ...]) -> Found:
-    moved = {*CACHES} & {*seen.launch.variables}
-    spared = moved or seen.sets_more or seen.directives.is_part or seen.directives.has("User")
+    spared = seen.sets_more or seen.directives.is_part or seen.directives.has("User")
     return None if spared else seen.directives.last(*keys)
 
 

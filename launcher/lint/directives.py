@@ -80,6 +80,7 @@ def _holds(row: Row, seen: Seen) -> bool:
         and row.ends_well in (None, ends_well)
         and (not row.large or seen.is_large)
         and (not row.several or seen.ranks > 1)
+        and not {*row.spares} & {*seen.launch.variables}
     )
 
 
