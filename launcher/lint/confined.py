@@ -16,7 +16,7 @@ from launcher.formats.launches import Launch
 from launcher.knowledge import needs
 
 START = 90.0  # seconds that systemd gives a start where nothing is said
-HIDDEN = re.compile(r"""(?:^|[\s=:@+!"'-])(/(?:home|root|run/user)(?:/[^\s"';,:]*)?)""")
+HIDDEN = re.compile(r"""(?:^|[\s=:@+!"'-])((?:%h|/(?:home|root|run/user))(?:/[^\s"';,:]*)?)""")
 WRITABLE = ("ReadWritePaths", "ReadWriteDirectories", "StateDirectory", "CacheDirectory",
     "LogsDirectory", "RuntimeDirectory", "BindPaths", "TemporaryFileSystem")  # fmt: skip
 BOUND = ("BindPaths", "BindReadOnlyPaths")
@@ -187,7 +187,9 @@ def _home_hidden(seen: Seen, keys: tuple[str, ...]) -> Found:
     told += [one.value for one in seen.directives.said if one.key == "WorkingDirectory"]
     for path in (path for text in told for path in HIDDEN.findall(text)) if is_hidden else ():
         if found and not any(path == one or path.startswith(f"{one}/") for one in there):
-            return Directive(found.section, found.key, f"{found.value}, and {path}")
+            return Directive(
+                found.section, found.key, f"{found.value}, and {path.replace('%h', 'HOME')}"
+            )
     return None
 
 

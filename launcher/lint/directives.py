@@ -11,7 +11,7 @@ from launcher.engines.issues import Shows
 from launcher.engines.match import Case
 from launcher.engines.slips import near
 from launcher.formats import spans
-from launcher.formats.directives import QUADLET, Directive, Directives
+from launcher.formats.directives import ENGINE, QUADLET, SHELL, Directive, Directives
 from launcher.formats.launches import Launch
 from launcher.formats.words import Word
 from launcher.knowledge.directives import Row, Syntax, syntax, table
@@ -36,7 +36,8 @@ def told(launch: Launch, case: Case, *, is_large: bool, unknown: frozenset[str])
     for row, found in _rows(seen):
         if row.verdict != NOTE:
             value = found.value
-            what = row.what.format(value=value)
+            is_time = found.key.endswith("Sec") or "stop" in found.key.lower()
+            what = row.what.format(value=f"{value} s" if is_time and value.isdecimal() else value)
             known, shows = Known.of(row.evidence), Shows(row.shows)
             concern = Concern(Verdict(row.verdict), what, known, row.source, shows, row.fix)
             yield found.key, value, concern
@@ -52,7 +53,7 @@ def notes(launch: Launch, case: Case, *, is_large: bool) -> Iterator[str]:
 
 def shown_keys(launch: Launch) -> Iterator[tuple[str, Concern]]:
     """The variables of a unit that hold a key or a token: whoever asks systemd is told them."""
-    if not launch.around.directives.is_unit:
+    if launch.around.directives.by not in (ENGINE, SHELL, QUADLET):
         return
     for name, word in launch.variables.items():
         if SECRET_VARIABLE.search(name) and _is_written(word):

@@ -99,6 +99,7 @@ TOLD = {
     "no code": ("MemoryDenyWriteExecute=yes", "MemoryDenyWriteExecute", Verdict.RISKY),
     "home of the cache": ("ProtectHome=yes; Environment=HF_HOME=/home/x/hf", "ProtectHome", Verdict.BREAKS),
     "home of root": ("ProtectHome=tmpfs; WorkingDirectory=/root", "ProtectHome", Verdict.BREAKS),
+    "home by its specifier": ("ProtectHome=yes; WorkingDirectory=%h/m", "ProtectHome", Verdict.BREAKS),
     "no /tmp": ("ProtectSystem=strict; ReadWritePaths=/var/cache/m", "ProtectSystem", Verdict.BREAKS),
     "nothing to write": ("ProtectSystem=strict; PrivateTmp=yes", "ProtectSystem", Verdict.RISKY),
     "no home": ("DynamicUser=yes; Environment=HF_HOME=/srv/hf", "DynamicUser", Verdict.BREAKS),
@@ -136,6 +137,11 @@ def test_the_same_in_another_order_and_after_a_comment_is_told(name: str) -> Non
     )
 
     assert said(text)[key] is verdict
+
+
+def test_a_number_of_seconds_is_told_with_its_unit() -> None:
+    assert "killed after 10 s" in entries(unit("TimeoutStopSec=10"))[0].why
+    assert "1min 30s have passed" in entries(unit("WatchdogSec=1min 30s"))[0].why
 
 
 def test_a_restart_that_misses_status_0_is_told_of_vllm_alone() -> None:
