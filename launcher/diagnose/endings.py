@@ -6,19 +6,20 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from launcher import printable
-from launcher.diagnose import advice
+from launcher.diagnose import advice, last_signs
 from launcher.diagnose.deaths import LAST_LINES, Block
 from launcher.diagnose.hits import EVIDENCE, Hit
 from launcher.diagnose.matching import SAYS, matches
 from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
+from launcher.engines import engine
+from launcher.engines.failures import failures
 from launcher.engines.log import PHASES, SERVING
 from launcher.knowledge import codes, families, xid
 
 NOTHING = "no known failure in this log"
 MESSAGE = 160  # characters of an exception's own words
-STUCK = 6  # lines in a row, of which the engine writes one each ten seconds
 COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
 KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
     "`journalctl -k` may tell more"
@@ -28,12 +29,10 @@ REPORT = (
     f" {KERNEL_KNOWS}"
 )
 ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
-WAITS = (
-    "it served, and to its end told {} times in a row of requests that wait and of no token: a step"
-    " hangs, or reads a very long prompt"
-)
-HANGS = (
-    "look for an Xid in `journalctl -k`; `glm5-serve doctor --deep` proves the way between the GPUs"
+WHO = (
+    "if nobody meant it, `journalctl` of that minute tells who asked: a unit's stop, an eviction or"
+    " a probe of Kubernetes, a terminal that was closed, the end of a user's last login (a server"
+    " of a user's own outlives that by `loginctl enable-linger USER`)"
 )
 OWN = "if a server died all the same, its own log tells more: `glm5-serve diagnose LOG`"
 # An exception of the engine's own code says little; where it was says more.
@@ -68,8 +67,16 @@ def known(hit: Hit, gravest: Hit, hits: Sequence[Hit], speaks: str | None) -> Di
 
 
 def _fix(hit: Hit, speaks: str | None) -> str:
-    told = hit.words.get("xid_fix") or filled(hit.failure.told(speaks).fix, hit.words)
+    told = hit.words.get("xid_fix") or hit.failure.told(speaks).fix
+    told = filled(told, {"leftovers": _leftovers(speaks), **hit.words})
     return _passed_on(told, hit.words.get(SAYS, ""))
+
+
+def _leftovers(speaks: str | None) -> str:
+    """What a killed server leaves in /dev/shm, as the reaper knows it."""
+    names = (speaks,) if speaks else engine.NAMES
+    shared = dict.fromkeys(glob for name in names for glob in engine.runtime(name).shared)
+    return ", ".join(shared)
 
 
 def _passed_on(fix: str, says: str) -> str:
@@ -89,14 +96,14 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     died = death and (log.pulse.stopped_at is None or death.at < log.pulse.stopped_at)
     if (log.pulse.stopped_at is not None and not died) or _is_interrupted(death):
         family, what, fix = families.STOPPED, f"{NOTHING}: it was asked to stop, and went", ELSE
-    elif went_on and log.pulse.stuck >= STUCK:
-        family, what, fix = (
-            "hang",
-            f"{NOTHING}; {WAITS.format(log.pulse.stuck)}",
-            f"{HANGS}; {ELSE}",
-        )
+        asked = [hit for hit in notes if hit.failure.family == families.STOPPED]
+        what += "".join(f"; {_what(hit)}" for hit in asked)
+        fix = "; ".join([*([_fix(hit, speaks) for hit in asked] or [WHO]), ELSE])
+        what, fix = _with_passed(log.hits.passed(), what, fix, speaks)
     elif went_on:
-        family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
+        family, ending, asks = last_signs.judge(log.pulse)
+        what, fix = f"{NOTHING}: {ending}", f"{asks}; {ELSE}" if asks else ELSE
+        what, fix = _with_passed(log.hits.passed(), what, fix, speaks)
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:
@@ -108,6 +115,15 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
     phase = (ended.phase if ended and not went_on else None) or log.pulse.phase
     also = tuple(seen)
     return Diagnosis(UNKNOWN, family, what, evidence, fix, engine=speaks, phase=phase, also=also)
+
+
+def _with_passed(passed: Hit | None, what: str, fix: str, speaks: str | None) -> tuple[str, str]:
+    """What it said of itself before it worked on, told beside how the log ends."""
+    if passed is None:
+        return what, fix
+    told = failures()[passed.failure.passes].told(speaks)
+    said = filled(told.what, passed.words)
+    return f"{what}; before that {said}", f"{filled(told.fix, passed.words)}; {fix}"
 
 
 def _end(log: LogScan) -> Block | None:
@@ -137,7 +153,10 @@ def _unknown(
     """What is said of an unknown death, and what to do."""
     if death:
         what = f"{LEFT} {death.speaker or 'what died first'}{_place(death)}"
-        return what, _passed_on(REPORT, advice.given(death.message))
+        fix = _passed_on(REPORT, advice.given(death.message))
+        if log.pulse.probed_at > death.at:
+            return f"{what}; {last_signs.ANSWERS}", f"{last_signs.ASK}; {fix}"
+        return what, fix
     if "consequence" in seen.values():
         return "no known cause: who died first left no word here; the last lines of all", REPORT
     if step := _stands(log, speaks):

@@ -91,6 +91,11 @@ _FORMS = (
         r"^(?:[\w./~-]{1,200}: line \d{1,6}: +\d{1,8} |\[\d+\][+-]? +(?:\d+ )?)?"
         rf"(?P<text>{_SHELLS})(?: +\(core dumped\))?(?: {{2,40}}.{{0,200}}| *)$",
     ),
+    Form(
+        "systemd",
+        r"(?:\S{1,120}: )?(?:Failed at step (?P<name>[A-Z_]{3,30}) spawning "
+        r"|\w[\w ]{2,40} exited, code=exited, status=(?P<number>2[0-4]\d)/[A-Z_]{3,30})",
+    ),
 )
 PATTERNS = tuple(form.pattern for form in _FORMS)
 _COMPILED = tuple((form, re.compile(form.pattern)) for form in _FORMS)
@@ -108,6 +113,8 @@ def words(code: Code) -> dict[str, str]:
     """What the texts of a failure may say of a code."""
     if code.of == "signal":
         return {"signal": f"{code.number} ({code.text})"}
+    if code.of == "systemd":
+        return {"step": code.text}
     return {"cuda": code.said}
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from launcher.diagnose.deaths import LastWords
 from launcher.diagnose.matching import Found
 from launcher.diagnose.pulse import Pulse
 from launcher.diagnose.tracebacks import Frames
 from launcher.engines.failures import WEIGHTS, Failure, cases
+from launcher.knowledge import families
 
 EVIDENCE = 4  # lines that are shown for a cause
 WORKED = 50  # batches (of forty tokens, from each replica) after a complaint: nothing died of it
@@ -84,7 +86,8 @@ class Hits:
     def take(self, found: Found, line: str, *, is_logged: bool) -> Hit | None:
         """One more line that tells of a failure: the hit, if it is a new one."""
         failure, phase = found.failure, self._frames.phase(self._pulse.at) or self._pulse.phase
-        failure = next((case for case in cases(failure.id) if phase in case.phases), failure)
+        is_case = partial(self._is_case, words=found.words, line=line, phase=phase)
+        failure = next(filter(is_case, cases(failure.id)), failure)
         shown = self.needed(failure, line)
         if failure.id in self.shown or not shown:
             return None
@@ -106,6 +109,14 @@ class Hits:
             self.shown.add(failure.id)
         return known if is_new else None
 
+    def _is_case(
+        self, case: Failure, *, words: Mapping[str, str], line: str, phase: str | None
+    ) -> bool:
+        """Whether what a line tells of is said as this case of it, by where the server was."""
+        within = words.get("seconds", "")
+        is_reading = within.isdecimal() and self._pulse.read_within(int(within), line)
+        return phase in case.phases or (case.reading and is_reading)
+
     def needed(self, failure: Failure, line: str) -> list[str]:
         """The lines that show it: with the frame, or the code, that it needs; none where that is
         missing.
@@ -123,7 +134,8 @@ class Hits:
         is_kernels = failure.origin == "kernel"
         # Who outlived another one says so, and goes: SGLang's parent kills itself then.
         follows = failure.follows and (self._ends.is_told or self.tell_of_a_death())
-        stopped = self._pulse.stopped_at is not None and not is_kernels and failure.weight != "note"
+        is_of_it = failure.weight == "note" or failure.family == families.STOPPED
+        stopped = self._pulse.stopped_at is not None and not (is_kernels or is_of_it)
         death = self._ends.death
         return Hit(
             failure,
@@ -167,10 +179,17 @@ class Hits:
         waits = (hit for hit in self if hit.failure.family == "hang" and hit.weight == "note")
         return next((hit for hit in waits if hit.last > self._pulse.answered_at), None)
 
+    def passed(self) -> Hit | None:
+        """What it said of itself and went on after, where a batch came since."""
+        passed = (hit for hit in self if hit.failure.passes and self.was_survived(hit))
+        return max(passed, key=lambda hit: hit.last, default=None)
+
     def was_survived(self, hit: Hit) -> bool:
         """Whether the server went on for long after it."""
         if hit.is_kernels:
             return False
+        if hit.failure.passes and self._pulse.moved_at > hit.last:
+            return True
         moved = self._pulse.moved - hit.moved
         is_past = not hit.is_fatal and moved >= (1 if hit.is_logged else MOVED)
         return is_past or self._pulse.worked - hit.worked >= WORKED

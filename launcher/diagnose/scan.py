@@ -51,6 +51,7 @@ class LogScan:
         self._began: int | None = None
         self._starters: set[str | None] = set()
         self._is_ours = False
+        self._units: set[str] = set()  # that systemd said to have started
         self._crash: Hit | None = None  # whose stack follows
         self._is_anothers_stack = False  # of a thread that did not crash
         self._held: str | None = None  # a traceback begins; its first frame tells whose it is
@@ -86,7 +87,8 @@ class LogScan:
         """One more line of a shape that was met before, of a kind in SKIPPED, while it is quiet."""
         self.pulse.taken += 1
         if shape.kind is Kind.ACCESS:
-            self._answers(b'" 200' in line)
+            if b'" 200' in line:
+                self.pulse.asked(line, is_for_work=b'"POST ' in line or b'"PUT ' in line)
         else:
             self.pulse.at += 1
             if shape.goes_on:
@@ -94,9 +96,11 @@ class LogScan:
             if line:
                 self.last.append(line)
             if shape.work and not (shape.kind is Kind.MAYBE_WORK and _IDLE.search(line)):
-                self._work(shape.work)
+                self._work(shape.work, line)
             elif shape.work:
-                self._rest(is_stuck=_STUCK.search(line) is not None)
+                self._rest(line, is_stuck=_STUCK.search(line) is not None)
+            elif shape.reads:
+                self.pulse.tell(line, reads=True)
 
     def take(self, line: str, *, by_kernel: bool | None = None) -> shapes.Shape:
         """One more line, of the kernel or of a server; None: its beginning tells. Its shape, which
@@ -114,7 +118,8 @@ class LogScan:
             self._hear(line, words, shape.kind)
         elif shape.kind in (Kind.ACCESS, Kind.ASKED):
             self._request_goes_on |= shape.kind is Kind.ASKED
-            self._answers(shape.kind is Kind.ACCESS and '" 200' in line)
+            if shape.kind is Kind.ACCESS and '" 200' in line:
+                self.pulse.asked(line, is_for_work='"POST ' in line or '"PUT ' in line)
         elif not self._is_of_a_request(line):
             self._see(line, shape)
         return shape
@@ -141,9 +146,11 @@ class LogScan:
         if shape.engine:
             self.engines[shape.engine] += 1
         if shape.work and not (shape.kind is Kind.MAYBE_WORK and shapes.IDLE.search(line)):
-            self._work(shape.work)
+            self._work(shape.work, line)
         elif shape.work:
-            self._rest(is_stuck=shapes.STUCK.search(line) is not None)
+            self._rest(line, is_stuck=shapes.STUCK.search(line) is not None)
+        elif shape.reads:
+            self.pulse.tell(line, reads=True)
         if shape.goes_on:
             self.pulse.alive_at = self.pulse.at
         is_below_frames = bool(self._frames.near(self.pulse.at))
@@ -153,21 +160,17 @@ class LogScan:
             self._complain(witness.said(line).speaker, line)
         self._keep(line)
 
-    def _answers(self, is_well: bool) -> None:
-        if is_well:
-            self.pulse.alive_at = self.pulse.at
-
-    def _work(self, batches: int) -> None:
+    def _work(self, batches: int, line: str | bytes) -> None:
         self.pulse.serve(batches)
+        self.pulse.tell(line)
         self.hits.shown.clear()  # it may have survived one, which counts anew when it comes again
 
-    def _rest(self, *, is_stuck: bool) -> None:
+    def _rest(self, line: str | bytes, *, is_stuck: bool) -> None:
         """Prompts are read, or nobody waits for anything: whoever took long before answered; unless
         somebody waits, and nothing moves.
         """
-        self.pulse.stuck = self.pulse.stuck + 1 if is_stuck else 0
+        self.pulse.rest(line, is_stuck=is_stuck)
         if not is_stuck:
-            self.pulse.rested_at = self.pulse.at
             self.hits.shown.clear()
 
     def _keep(self, line: str) -> None:
@@ -208,6 +211,8 @@ class LogScan:
             self._forgive()
         else:
             pulse.enter(phase)
+        if started := shapes.STARTED.match(told.text):
+            self._units.add(started["unit"])
         if self._is_a_stop(told):
             pulse.stopped_at = pulse.at
         now = Moment(pulse.at, pulse.phase, pulse.worked)
@@ -264,7 +269,14 @@ class LogScan:
         if not is_first or is_told or self.hits.tell_of_a_death():
             return False
         words = shapes.STOP.match(told.text) if told.is_framed else None
-        return bool(words or shapes.SHUTDOWN.match(told.text))
+        return bool(words or (shapes.SHUTDOWN.match(told.text) and not self._ends_by_itself(told)))
+
+    def _ends_by_itself(self, told: Said) -> bool:
+        """Whether systemd tells that a unit is over, whose start this log tells, and of no other
+        one's: who is asked to stop has a line before that says so.
+        """
+        ended = shapes.ENDED.match(told.text)
+        return ended is not None and self._units == {ended["unit"]}
 
     def _follow_stack(self, frame: str) -> None:
         """The first frame below a crash in native code says where it was, but for those of other

@@ -40,9 +40,14 @@ STOP = re.compile("|".join(log.stop_words for log in LOGS.values()))
 # uvicorn's, whoever asked it; and who runs the server.
 SHUTDOWN = re.compile(
     r"Shutting down$|Finished server process|Application shutdown complete|"
-    r"KeyboardInterrupt|\^C|\S{1,80}\.service: (?:Deactivated successfully|Stopping)|"
+    # vLLM's, which a page shows without what its logger wrote in front
+    r"\[shutdown\] EngineCore: trigger received signal=SIG(?:TERM|INT)$|"
+    r"KeyboardInterrupt|\^C|\S{1,80}\.service: (?:Deactivated successfully|Succeeded\.?$|Stopping)|"
     r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
+# systemd's, of a unit whose name it tells; older releases tell its description instead.
+STARTED = re.compile(r"Started (?P<unit>\S{1,80}\.service)\b")
+ENDED = re.compile(r"(?P<unit>\S{1,80}\.service): (?:Deactivated successfully|Succeeded)\.?$")
 OUR_START = re.compile(rf"{RUN}\d+, [\dT:-]+Z$")
 FRAME = re.compile(r'^(?P<before>.{0,200}?)  File "[^"]+", line \d+')
 # A frame where what carried it took its spaces, and a page its quotes: from the first word on.
@@ -51,6 +56,8 @@ _MARKS = {name: re.compile(log.marks) for name, log in LOGS.items()}
 _WORK = {name: re.compile(log.work_words) for name, log in LOGS.items()}
 IDLE = re.compile("|".join(log.idle_words for log in LOGS.values() if log.idle_words))
 STUCK = re.compile("|".join(log.stuck_words for log in LOGS.values() if log.stuck_words))
+_READS = re.compile("|".join(log.reads_words for log in LOGS.values() if log.reads_words))
+WAITING = re.compile("|".join(log.waiting_words for log in LOGS.values() if log.waiting_words))
 # What a complaint looks like that nobody has listed.
 COMPLAINT = re.compile(
     r"\b\w*(?:Error|Exception)\b|\bERROR\b|\bFATAL\b|\bCRITICAL\b|\b[Ff]atal\b|[Ff]ailed\b|[Ff]ailure\b"
@@ -80,6 +87,7 @@ class Shape(NamedTuple):
     phase: str | None = None
     work: int = 0  # batches that it counts for
     goes_on: bool = False  # a logger's, and no complaint: whoever says so is alive
+    reads: bool = False  # it tells of a batch of prompts
 
 
 def of(line: str) -> Shape:
@@ -108,7 +116,8 @@ def _of(shape: str) -> Shape:
     if COMPLAINT.search(told.text):
         return Shape(Kind.COMPLAINT, speaks)
     is_calm = told.is_framed and not (told.text[:1].isspace() or COMPLAINT.search(shape))
-    return Shape(Kind.PLAIN, speaks, goes_on=is_calm)
+    reads = is_calm and _READS.match(told.text) is not None
+    return Shape(Kind.PLAIN, speaks, goes_on=is_calm, reads=reads)
 
 
 def _engine(shape: str) -> str | None:
@@ -144,6 +153,8 @@ def _words() -> tuple[str, ...]:
         START,
         STOP,
         SHUTDOWN,
+        STARTED,
+        ENDED,
         OUR_START,
         VLLM_READY,
     )

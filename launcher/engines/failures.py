@@ -25,8 +25,8 @@ WEIGHTS = ("hardware", "host", "cause", "generic", "last")
 NEVER_THE_CAUSE = ("consequence", "note", "unfinished")
 _THEN = ("never", "again", "reboot")
 _KEYS = (
-    "family weight origin watched rest pattern until of beside phases needs what fix knob then"
-    " follows known source"
+    "family weight origin watched rest pattern until of beside phases reading needs what fix knob"
+    " then follows passes known source"
 ).split()
 _OVER = (
     "what",
@@ -69,6 +69,8 @@ class Failure:
     follows: bool = False
     watched: bool = True
     rest: bool = False
+    reading: bool = False
+    passes: str = ""
     of: str = ""
     beside: tuple[str, ...] = ()  # causes to which it adds
     phases: tuple[str, ...] = ()

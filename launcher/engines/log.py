@@ -68,6 +68,8 @@ class Log:
     work_words: str  # tokens come out; numbers in it as 0
     idle_words: str  # what in such a line tells that none did; empty: it is never said then
     stuck_words: str  # and that did not for want of requests; numbers as they are; empty: the same
+    reads_words: str  # a batch of prompts, of which no token need come out; empty: never said
+    waiting_words: str  # how many requests wait, in a line about batches
     work: int  # batches that such a line counts for
     exception_words: str  # a process ends of its own exception
     death_words: str  # a process tells of another one's end

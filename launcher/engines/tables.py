@@ -7,7 +7,17 @@ from typing import Any
 
 from launcher.engines import issues, rules
 from launcher.engines.engine import NAMES, dialect
-from launcher.knowledge import drivers, forks, gpus, images, models, others, wrappers, xid
+from launcher.knowledge import (
+    directives,
+    drivers,
+    forks,
+    gpus,
+    images,
+    models,
+    others,
+    wrappers,
+    xid,
+)
 from launcher.knowledge.rows import Table
 
 
@@ -21,6 +31,8 @@ def complaints(engines: Sequence[str] = NAMES) -> tuple[str, ...]:
         *issues.tables(engines),
         *map(rules.table, files),
         *map(rules.left_out, files),
+        directives.table(),
+        directives.syntax(),
         *drivers.tables(),
         gpus.table(),
         models.table(),

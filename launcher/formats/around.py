@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from launcher.formats import grace, mounts
+from launcher.formats import directives, grace, mounts
 from launcher.formats.claims import Claim
+from launcher.formats.directives import Directives
 from launcher.formats.grace import Grace
 from launcher.formats.mounts import Mounts
 from launcher.formats.nodes import List, Node, Scalar, Table
@@ -65,6 +66,7 @@ class Around:
     grace: Grace | None = None  # until it is killed, once it is told to stop
     products: tuple[str, ...] = ()  # of GPUs that its node may have, as gpus.toml calls them
     named: tuple[Named, ...] = ()  # GPUs that its text names anywhere
+    directives: Directives = field(default_factory=Directives)
 
 
 def of_docker(options: Sequence[tuple[str, str]], *, on_host: bool) -> Around:
@@ -77,6 +79,7 @@ def of_docker(options: Sequence[tuple[str, str]], *, on_host: bool) -> Around:
         published,
         mounts=mounts.of_options(options),
         grace=grace.said("--stop-timeout", stops[-1]) if stops else None,
+        directives=directives.of_docker(options),
     )
 
 
@@ -128,6 +131,7 @@ def of_tables(
         (*_probes(tables, named), *_healthcheck(of(tables, "healthcheck"))),
         mounts.of_tables(tables, above),
         grace.of_tables(tables, above),
+        directives=directives.of_tables(tables),
     )
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 from launcher import printable
 from launcher.engines.engine import dialect
-from launcher.formats import bash, grace, launches, mounts, quadlet_keys, shell
+from launcher.formats import bash, directives, grace, launches, mounts, quadlet_keys, shell
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, release_of, starts
+from launcher.formats.directives import Directive
 from launcher.formats.grace import Grace
 from launcher.formats.launches import Launch
 from launcher.formats.unread import of_variables
@@ -134,6 +135,7 @@ class Unit:
     mounts: dict[str, str] = field(default_factory=dict)
     is_quadlet: bool = False
     grace: Grace | None = None
+    said: list[Directive] = field(default_factory=list)
 
 
 def is_unit(text: str) -> bool:
@@ -156,6 +158,9 @@ def read(text: str) -> Iterator[Launch]:
             for found in launches.of_command(made, script, "systemd"):
                 form = found.form if found.form.startswith("docker") else "systemd"
                 around = replace(found.around, grace=unit.grace or found.around.grace)
+                beside = directives.of_unit(text, unit.said, [word.value for word in words])
+                own = around.directives.said
+                around = replace(around, directives=replace(beside, said=(*beside.said, *own)))
                 made_of = replace(found, form=form, hidden={}, around=around)
                 yield made_of.noting(*unit.notes)
 
@@ -173,7 +178,8 @@ def _of_quadlet(text: str, unit: Unit) -> Iterator[Launch]:
         launch = replace(launch, engine=engine or launch.engine, release=release_of(unit.image))
         if is_own:
             launch = launches.entered(words, launch)
-        around = replace(launch.around, mounts=unit.mounts, grace=unit.grace)
+        beside = directives.of_unit(text, unit.said, ())
+        around = replace(launch.around, mounts=unit.mounts, grace=unit.grace, directives=beside)
         launch = replace(launch, image=unit.image, name=unit.name, line=line, hidden={})
         launch = replace(launch, around=around)
         yield launch.noting(*unit.notes)
@@ -198,6 +204,8 @@ def _unit(text: str) -> Unit:
     unit, section = Unit(), ""
     for key, value in _settings(text):
         said = text_of(value).strip()
+        if key != "[":
+            unit.said.append(Directive(section, key, said))
         if section == "Container" and (meant := quadlet_keys.slip(key)):
             what = f"quadlet (podman {quadlet_keys.RELEASE}) refuses the unit for {key}="
             unit.notes.append(f"{what}: {meant}= is meant")

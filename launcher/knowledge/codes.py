@@ -15,7 +15,7 @@ from typing import Any
 
 from launcher.knowledge import rows
 
-OWNERS = ("cuda", "library", "nccl", "nvml", "errno", "signal", "exception")
+OWNERS = ("cuda", "library", "nccl", "nvml", "errno", "signal", "systemd", "exception")
 _FILE = rows.kept(Path(__file__).with_name("codes.toml"))
 _CODE = re.compile(r"(?P<number>-?\d+)?(?P<names>(?: ?\b[A-Za-z_]\w*)*)(?:: ?(?P<text>.+))?")
 _KEYS = ("of", "cause", "family", "codes", "evidence", "source")

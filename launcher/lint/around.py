@@ -18,12 +18,13 @@ from launcher.formats import grace
 from launcher.formats.around import Gpus
 from launcher.formats.container import OF_HOST
 from launcher.formats.launches import INSIDE, Launch
+from launcher.knowledge import needs
+from launcher.lint import directives
 from launcher.lint.concerns import Concern, Verdict, in_container, is_of_loopback, of_issue
 from launcher.plan.evidence import Known
 
 DRAIN = "shutdown-timeout"
 MARGIN = 10  # seconds, for what ends after the last request
-LOAD = 300  # seconds; a load of GLM-5 takes 5 to 30 minutes (reported)
 # Families whose loads take that long; a small model is there in seconds.
 LARGE = frozenset(
     {"deepseek-v3", "deepseek-v3.2", "deepseek-v4", "glm-5", "glm-5.3-flash", "kimi-k2"}
@@ -53,6 +54,7 @@ def told(launch: Launch, case: Case, unknown: frozenset[str]) -> Iterator[Said]:
         yield from _slow_probes(launch)
     if not unknown & {"shutdown-timeout"}:
         yield from _killed(launch, case)
+    yield from directives.told(launch, case, is_large=bool(case.model & LARGE), unknown=unknown)
     if "serving" in case.traits and not unknown & {"port", "host"}:
         yield from _unreached(launch, case)
 
@@ -98,7 +100,7 @@ def few(count: int, case: Case) -> Concern | None:
 
 def _slow_probes(launch: Launch) -> Iterator[Said]:
     for probe in launch.around.probes:
-        if probe.seconds is not None and probe.seconds < LOAD:
+        if probe.seconds is not None and probe.seconds < needs.LOAD:
             why = f"it kills the server after {probe.seconds} s without an answer, and a load takes"
             fix = "a startupProbe whose failureThreshold x periodSeconds is 1800 s or more"
             source = "Kubernetes' documentation of probes; loads of GLM-5 as reported"

@@ -20,7 +20,7 @@ from launcher.formats import unread
 from launcher.formats.container import unreleased
 from launcher.formats.launches import INSIDE, Launch
 from launcher.knowledge import forks, nccl, wrappers
-from launcher.lint import around, room
+from launcher.lint import around, directives, room
 from launcher.lint.as_plan import as_plan
 from launcher.lint.by_option import Seen, canonical_name, told
 from launcher.lint.concerns import Concern, Verdict, guesses, in_image, ranked
@@ -94,6 +94,8 @@ def lint(launch: Launch, target: Target, others: Sequence[Launch] = ()) -> list[
     )
     if launch.image:
         of_it.update({name: [in_image(one, within) for one in all] for name, all in of_it.items()})
+    for name, concern in directives.shown_keys(launch):
+        of_it[name].append(concern)
     of_it.update({name: around.reached(all, launch, within) for name, all in of_it.items()})
     entries = []
     unknown, lost, doubted = 0, overridden(givens), doubts(launch.given, target)
@@ -300,8 +302,11 @@ def notes(launch: Launch, target: Target) -> tuple[str, ...]:
     doubt = room.doubt(plan, target) if not unsized else None
     if unsized and plan.model:
         doubt = f"room on the GPUs is not judged: {', '.join(unsized[:4])} may change it"
+    case = _case(launch, givens, target, within)
+    beside = directives.notes(launch, case, is_large=bool(case.model & around.LARGE))
     return (
         *filled,
+        *beside,
         *((unseen,) if unseen else ()),
         *_doubted(launch, target),
         *_unjudged(launch, givens, within),

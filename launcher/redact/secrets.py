@@ -26,6 +26,15 @@ _SAID = (
     "wants takes has needs is are was and or in on of to for with without at by as alone given left"
     " named option options which that so where from instead stands wanted would KEY FILE".split()
 )
+# What the system says where something is wrong with credentials, or a key: glibc's own words, up to
+# the end of the line. Whatever else may stand there is taken for a secret.
+_ERRORS = (
+    r"(?-i:No such (?:process|file or directory|device(?: or address)?)|Permission denied"
+    r"|Operation not permitted|Invalid argument|Input/output error|Connection refused"
+    r"|Is a directory|Not a directory|Read-only file system|Resource temporarily unavailable"
+    r"|No route to host|Required key not available|Key has expired|Key has been revoked)"
+    r"(?=[.;,)]?[ \t]*(?:[\r\n]|$))"
+)
 _NOTHING = r"""(?:None|null|True|true|False|false)(?=[\s'",;&)}\]\\]|$)"""
 
 
@@ -80,7 +89,7 @@ def printed(names: str, initials: str, bare: str = _BARE, scheme: str = "") -> P
     behind = r"(?P<behind>[ \t]*+,[ \t]*+|(?:[ \t]|\\\r?\n)++)"
     said = rf"(?!(?-i:{'|'.join(_SAID)})(?:[ \t,;:.)`]|$))"
     sign = rf"[ \t]*+=[ \t]*+|(?:[ \t]*+:[ \t]*+|{behind}){said}"
-    nothing = rf"(?!{_NOTHING}|\[redacted|--|\.{{3}}(?!\w))"
+    nothing = rf"(?!{_NOTHING}|{_ERRORS}|\[redacted|--|\.{{3}}(?!\w))"
     name = rf"(?i)(?=[{initials}])(?:{names})(?:{_QUOTE})?"
     head = rf"{name}(?:{sign})(?P<quote>{_QUOTE})?{scheme}{nothing}"
     return Printed(re.compile(head), re.compile(bare))

@@ -25,7 +25,7 @@ HEALTHY = [*(HERE / "healthy").glob("*.log"), ROOT / "tests/hosts/asus8x/dmesg.t
 OTHERS = set(
     "--memory --ulimit --pids-limit --gpus --runtime --device --ipc --shm-size --deep --only --hash"
     " --set --entrypoint --summary --version --now --explain --to-release --file --host --cap-add"
-    " --security-opt --avoid".split()
+    " --security-opt --avoid --user --system".split()
 )
 
 

@@ -6,18 +6,15 @@ from launcher import counting
 from launcher.doctor.checks.judging import Verdict, fail, gib, ok, sample, warn
 from launcher.engines.engine import dialect
 from launcher.host.facts import Host, UnobservedError
+from launcher.knowledge import needs
 from launcher.plan.plan import Plan
 
 GROUP = "CPU and memory"
-SHM_WANTED = 8 << 30  # bytes for eight ranks; NCCL and SGLang's broadcast queues take it
 # bytes for a server on the CPU, with a model as small as that
 WITHOUT_GPU, SHM_WITHOUT_GPU = (
     1 << 30,
     16 << 20,
 )
-NOFILE_WANTED = 65535  # what engines raise their soft limit to (set_ulimit)
-# bytes of host memory a rank takes beside the weights it maps (CUDA context, pinned buffers)
-PER_RANK = 4 << 30
 
 
 def cpu_governor(host: Host, plan: Plan) -> Verdict:
@@ -107,7 +104,10 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
 
     Reported: 36 s from memory against 1206 s from disk on one host. Source: SGLang's loader.
     """
-    available, wanted = host.system.memory_available.get(), plan.gpus * PER_RANK or WITHOUT_GPU
+    available, wanted = (
+        host.system.memory_available.get(),
+        plan.gpus * needs.PER_RANK or WITHOUT_GPU,
+    )
     if available < wanted:
         fix = "stop what else holds memory (`ps --sort=-rss`), or add memory"
         return fail(
@@ -133,7 +133,7 @@ def memory_limit(host: Host, plan: Plan) -> Verdict:
     Source: cgroup v2 documentation. Tested: on files.
     """
     limit = host.system.memory_limit.get()
-    wanted = plan.gpus * PER_RANK or WITHOUT_GPU
+    wanted = plan.gpus * needs.PER_RANK or WITHOUT_GPU
     if limit is not None and limit < wanted:
         fix = "raise the container's --memory, the pod's limit or the unit's MemoryMax"
         return fail(
@@ -158,7 +158,7 @@ def shared_memory(host: Host, plan: Plan) -> Verdict:
             fix="`mount -t tmpfs tmpfs /dev/shm`, or --ipc=host for the container",
         )
     free = mount.free.get()
-    wanted = min(SHM_WANTED, plan.gpus << 30) or SHM_WITHOUT_GPU
+    wanted = needs.shm(plan.gpus) or SHM_WITHOUT_GPU
     if mount.filesystem.otherwise("tmpfs") != "tmpfs":
         return warn(
             f"/dev/shm is {mount.filesystem.get()}, not tmpfs",
@@ -182,7 +182,7 @@ def locked_memory(host: Host, plan: Plan) -> Verdict:
     limit = _limit(host, "memlock")
     if limit is not None and not plan.gpus:
         return ok(f"{limit >> 10} KiB, and no GPU is asked for")
-    if limit is not None and limit < 1 << 30:
+    if limit is not None and limit < needs.LOCKED:
         fix = "--ulimit memlock=-1, LimitMEMLOCK=infinity in the unit, or /etc/security/limits.d"
         return warn(f"ulimit -l is {limit >> 10} KiB", fix=fix)
     return ok("unlimited" if limit is None else gib(limit))
@@ -197,12 +197,10 @@ def open_files(host: Host, plan: Plan) -> Verdict:
     container recipes.
     """
     limit = _limit(host, "nofile")
-    if limit is not None and limit < NOFILE_WANTED:
-        fix = (
-            f"--ulimit nofile={NOFILE_WANTED}, LimitNOFILE= in the unit, or /etc/security/limits.d"
-        )
-        name = dialect(plan.engine).name
-        return warn(f"ulimit -Hn is {limit}, {name} raises its own to {NOFILE_WANTED}", fix=fix)
+    if limit is not None and limit < needs.OPEN_FILES:
+        wanted, name = needs.OPEN_FILES, dialect(plan.engine).name
+        fix = f"--ulimit nofile={wanted}, LimitNOFILE= in the unit, or /etc/security/limits.d"
+        return warn(f"ulimit -Hn is {limit}, {name} raises its own to {wanted}", fix=fix)
     return ok("unlimited" if limit is None else str(limit))
 
 

@@ -112,10 +112,15 @@ LOG = Log(
         (r"event_loop\w*|process_batch_result\w*|run_batch|forward_(?:extend|decode)", SERVING),
     ),
     start_words=r"server_args=(?:ServerArgs\(|\{)",
-    stop_words=r"SIGTERM received|SIGINT received|Gracefully exiting|Signal SIGTERM",
+    stop_words=(
+        r"SIGTERM received|SIGINT received|Received signal SIG(?:TERM|INT)\b|Gracefully exiting"
+        r"|Signal SIGTERM"
+    ),
     work_words=r"Decode batch(?: \[\d+\])?[.,] #running-req: \d",
     idle_words="",
     stuck_words="",
+    reads_words=r"Prefill batch(?: \[\d+\])?[.,] #new-seq: \d",
+    waiting_words=r"#queue-req: (\d{1,9})\b",
     work=1,
     exception_words=r"\w{1,40} hit an exception",
     death_words=(

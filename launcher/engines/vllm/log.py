@@ -89,7 +89,8 @@ LOG = Log(
     ),
     start_words=r"Initializing (?:a V\d|an) LLM engine",
     stop_words=(
-        r"\[shutdown\] .{0,60}triggered|Received (?:SIGTERM|SIGINT|signal (?:15|2)\b)"
+        r"\[shutdown\] .{0,60}trigger(?:ed\b| received signal=SIG(?:TERM|INT)\b)"
+        r"|Received (?:SIGTERM|SIGINT|signal (?:15|2)\b)"
         r"|[Ss]hutdown initiated|Launcher: received signal|WorkerProc was terminated"
     ),
     work_words=r"(?:Engine \d+: )?Avg prompt throughput: .{0,60}Avg generation throughput: \d",
@@ -97,6 +98,8 @@ LOG = Log(
     stuck_words=(
         r"Avg prompt throughput: 0\.0 .{0,80}(?:Running: [1-9]|Running: 0 reqs, Waiting: [1-9])"
     ),
+    reads_words="",
+    waiting_words=r"Waiting: (\d{1,9}) reqs",
     work=10,
     exception_words=(
         r"\w{1,40} encountered a fatal error|EngineCore failed to start"
@@ -105,6 +108,7 @@ LOG = Log(
     death_words=(
         r"(?:EngineCore|WorkerProc) failed to start|Worker proc \S{1,40} died unexpectedly"
         r"|(?:RuntimeError: )?Engine core initialization failed"
+        r"|\[shutdown\] MPClient: engine core exited unexpectedly"
     ),
     # They are told by the files that say them: witness.py.
     request_words=r"Received request ",
