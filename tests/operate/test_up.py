@@ -377,7 +377,7 @@ def test_what_was_stopped_is_restarted_only_by_its_name(world: World) -> None:
     assert smoke.stderr.splitlines()[0] == bare.stderr.splitlines()[0]
     assert "`glm5-serve up stub`" in bare.stderr
     assert world.status()["state"] == "stopped"
-    assert "is not up: it is started" in world.run("restart", "stub").stderr
+    assert "is not up: starting it" in world.run("restart", "stub").stderr
     assert world.status()["state"] == "ready"
 
 
