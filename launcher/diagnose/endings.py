@@ -12,7 +12,7 @@ from launcher.diagnose.hits import EVIDENCE, Hit
 from launcher.diagnose.matching import SAYS, matches
 from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
-from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
+from launcher.diagnose.verdict import ELSE, KERNEL_KNOWS, LEFT, SERVED, UNKNOWN, Diagnosis
 from launcher.engines.log import PHASES, SERVING
 from launcher.knowledge import codes, families, xid
 
@@ -20,14 +20,10 @@ NOTHING = "no known failure in this log"
 MESSAGE = 160  # characters of an exception's own words
 STUCK = 6  # lines in a row, of which the engine writes one each ten seconds
 COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
-KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
-    "`journalctl -k` may tell more"
-)
 REPORT = (
     "the lines above are the last of what died first: report them with `glm5-serve bundle`;"
     f" {KERNEL_KNOWS}"
 )
-ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
 WAITS = (
     "it served, and to its end told {} times in a row of requests that wait and of no token: a step"
     " hangs, or reads a very long prompt"
@@ -96,7 +92,7 @@ def undecided(log: LogScan, notes: list[Hit], speaks: str | None) -> Diagnosis:
             f"{HANGS}; {ELSE}",
         )
     elif went_on:
-        family, what, fix = families.SERVES, f"{NOTHING}: it still serves at its end", ELSE
+        family, what, fix = families.SERVES, f"{NOTHING}: {SERVED}", ELSE
     elif log.is_kernels and not (notes or log.complaints or death):
         family, what, fix = families.QUIET, f"{NOTHING}: the kernel tells of no fault", OWN
     else:

@@ -335,6 +335,22 @@ def test_nothing_outlives_a_killed_reaper(world: World) -> None:
     assert "reaper-killed: somebody, or the kernel, killed its reaper" in told
 
 
+def test_a_death_of_unknown_cause_shows_the_last_lines(world: World) -> None:
+    world.faults(exit_at="load", exit_code=3)
+    said = world.run("up", "stub", "--detach")
+    [death] = world.events("death")
+
+    assert (death["cause"], death["how"]) == ("unknown", "exited with status 3")
+    assert "if it did die" not in death["fix"]
+    assert "`glm5-serve logs`" in death["fix"]
+    last = death["evidence"][-1]
+    for told in (said.stderr, world.run("events", "--kind", "death").stdout):
+        assert (
+            "exited with status 3; unknown: no known failure in this log; the last lines: " in told
+        )
+        assert f"{last[:160]}; fix: " in told
+
+
 def test_stop_takes_those_that_got_away(world: World) -> None:
     world.faults(escape=True)
     world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
