@@ -55,11 +55,15 @@ def restart(
         return _started(instance, environ, tell, screen)
     control.require_here(instance)
     old = plan_of(instance)
-    new = (
-        gateway.plan(Options.of(old), instance)
-        if old.engine == GATEWAY
-        else _from_profile(instance, old, environ, screen)
-    )
+    try:
+        new = (
+            gateway.plan(Options.of(old), instance)
+            if old.engine == GATEWAY
+            else _from_profile(instance, old, environ, screen)
+        )
+    except UserError:
+        tell(f"{instance.name} goes on as it was started: it is not restarted")
+        raise
     _tell_kept(old, tell)
     for line in plan.differences(old, new):
         tell(line)

@@ -274,7 +274,7 @@ def _watch(instance: StateDir, claim: Claim, show: Show) -> int:
         )
     claim.release()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda *_: launcher.send_signal(signal.SIGTERM))
+        signal.signal(number, lambda sent, _: launcher.send_signal(sent))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
     events = read_events(instance.events, end, lambda: launcher.poll() is None)
     status = show_until_settled(events, show, lambda: _said_last(instance, launcher))

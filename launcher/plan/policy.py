@@ -12,6 +12,7 @@ FOLLOWER_LOOKS, FOLLOWER_STOPS = 2.0, 5.0
 # Seconds that an answer to a health check may take: the stall timeout, within these. A server under
 # load may take its time, and SGLang gives up on its own /health after 20.
 LEAST_ANSWER, MOST_ANSWER = 10.0, 25.0
+LOOKED_FOR = 1.0  # seconds that the processes of one that failed it are looked at for a compiler
 AFTER_MISS = 1.0  # seconds from a health check that failed to the next one, at most
 
 
@@ -110,7 +111,7 @@ class Policy:
         so many checks have failed, and it was silent for its stall timeout by the last one.
         """
         pause = min(self.probe_interval, AFTER_MISS)
-        each = self.answer_within + pause
+        each = self.answer_within + LOOKED_FOR + pause
         seen = self.probe_interval + self.failure_threshold * each - pause
         return seen + max(0, math.ceil((self.stall_timeout - seen) / each)) * each
 

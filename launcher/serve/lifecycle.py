@@ -281,7 +281,10 @@ def _probed(state: Ready, word: ProbeResult, policy: Policy) -> Step:
     if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
         why = f"{misses} health checks in a row failed, the last one: {word.detail}"
         return _record(state.past, now, f"{why}; no work for {silent:.0f} s")
-    why = f"{misses} of {policy.failure_threshold} health checks failed: {word.detail}"
+    count = f"{misses} of {policy.failure_threshold}"
+    if misses > policy.failure_threshold:  # it works, or did a moment ago
+        count = f"the last {misses}"
+    why = f"{count} health checks failed: {word.detail}"
     if word.starved >= SHORT:
         why += f"; the host is short of processors: {word.starved:.0f} s were spent in line"
     soon = min(policy.probe_interval, AFTER_MISS)

@@ -12,6 +12,7 @@ from functools import partial
 
 from launcher.engines import server
 from launcher.engines.server import PAUSED, Answer
+from launcher.plan.policy import LOOKED_FOR
 from launcher.serve import canary_ask, smoke
 from launcher.serve.canary import Look, Question, Said, fairly
 from launcher.serve.events import CanaryHeard, ProbeResult, SmokeResult
@@ -22,7 +23,6 @@ from launcher.serve.service import Service
 from launcher.serve.states import Proving
 
 FIRST_WITHIN = 10.0  # seconds for the first token; one that is not there yet is asked again
-LOOKED_FOR = 1.0  # seconds that a compiler is looked at for, aside, before it excuses a server
 LOOK_WITHIN = 20.0  # seconds for a look at the processes of a server that does not answer
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
 NOT_JOINED = "it has not found the other nodes yet"

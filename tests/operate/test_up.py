@@ -471,6 +471,7 @@ def test_a_broken_profile_does_not_stop_what_runs(world: World) -> None:
 
     assert again.returncode == 78
     assert "not valid TOML" in again.stderr
+    assert "stub goes on as it was started: it is not restarted" in again.stderr
     assert world.status()["state"] == "ready"
 
 
@@ -479,9 +480,10 @@ def test_interrupting_a_detached_start_stops_it(world: World) -> None:
     up = world.start("up", "-p", "stub", "--detach")
     until(lambda: (world.instance / "state.json").exists(), "the launcher runs")
     up.send_signal(signal.SIGINT)
-    up.communicate(timeout=60)
+    said, _ = up.communicate(timeout=60)
 
     assert up.returncode == 1
+    assert "Ctrl-C (SIGINT)" in said + world.status()["reason"]
     assert not world.processes()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from launcher.diagnose.verdict import KILLED_FOR
 from launcher.engines.log import PHASES
-from launcher.plan.policy import LEAST_ANSWER, MOST_ANSWER, Policy, StallTimeouts
+from launcher.plan.policy import LEAST_ANSWER, LOOKED_FOR, MOST_ANSWER, Policy, StallTimeouts
 from launcher.serve.events import (
     Action,
     Drained,
@@ -455,7 +455,7 @@ def test_a_hang_is_seen_when_it_is_said_to_be(
             continue
         state, done = step(state, Ticked(now), policy)
         if Probe(1, first=False) in done:
-            answers_at = now + policy.answer_within
+            answers_at = now + policy.answer_within + LOOKED_FOR
         if not told and "no answer to a health check for 5 s" in getattr(state, "reason", ""):
             told = now
 
