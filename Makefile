@@ -52,6 +52,7 @@ $(MADE): pyproject.toml Makefile
 	@echo "making .venv"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1" 2>&1 | grep -v "^WARNING" || true
+	@$(BIN)/python -c 'import sys; from importlib.metadata import version; v = version("pip"); sys.exit(0 if tuple(map(int, v.split(".")[:2])) >= (25, 1) else f"error  pip {v}, wanted 25.1 or later, and it could not be upgraded\nfix    reach a package index (PIP_INDEX_URL), then make again")'
 	@$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 

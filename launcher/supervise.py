@@ -43,6 +43,8 @@ def main() -> int:
         supervisor = Supervisor(instance, screen.show, lock)
     except (UserError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"glm5-serve: {printable.line(str(error))}", file=sys.stderr)
+        if isinstance(error, UserError) and error.fix:
+            print(f"fix    {printable.line(error.fix)}", file=sys.stderr)
         return Exit.CONFIG
     try:
         status = supervisor.run()

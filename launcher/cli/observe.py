@@ -173,8 +173,14 @@ def smoke_command(profile: str | None, as_json: bool) -> int:
         for ask, answer in result.answers:
             folding.tell(f"ask     {ask}", hanging=8)
             folding.tell(f"answer  {answer.strip()}", hanging=8)
-        folding.tell(said)
+        folding.tell(f"{said}{_asked_again(result.asked - len(result.answers))}")
     return Exit.FINE if result.ok else Exit.NO
+
+
+def _asked_again(count: int) -> str:
+    """That more was asked than is shown, and how."""
+    ways = "as a stream, cut short, with reasoning, or for a tool"
+    return f"; {count} of them asked in another way: {ways}" if count > 0 else ""
 
 
 @click.command("metrics")

@@ -341,6 +341,17 @@ def driver_of(aim: TargetOptions) -> Driver:
     return select.of_aim(aim) if aim.arch else observe_driver()
 
 
+def _several_up() -> list[str]:
+    """The servers that are up here, where none of them is meant."""
+    from launcher.operate.control import profiles_up
+    from launcher.statedir.home import state_home
+
+    try:
+        return [*profiles_up(state_home(os.environ))]
+    except UserError:
+        return []
+
+
 def _left_out(*words: Any) -> str:
     from launcher.config import select
     from launcher.config.target import TargetOptions
@@ -349,6 +360,6 @@ def _left_out(*words: Any) -> str:
     is_here = not (aim.gpu or aim.arch or aim.facts)
     if is_here and (up := that_is_up()):
         return up
-    profile = select.required(driver_of(aim), os.environ)
+    profile = select.required(driver_of(aim), os.environ, _several_up() if is_here else ())
     folding.tell(f"no profile was named: {profile} is the default for these GPUs", sys.stderr)
     return profile

@@ -17,6 +17,8 @@ from launcher.config.profile import Profile, known_keys
 from launcher.engines import rules
 from launcher.engines.dialect import Dialect
 from launcher.engines.engine import NAMES, counterparts, dialect
+from launcher.engines.options import nearest_name
+from launcher.knowledge import forks
 from launcher.redact.secrets import SECRET_VARIABLE
 
 # Keys of profiles from before the first release.
@@ -171,6 +173,28 @@ def of_flags(
             )
         elif owner := _owner(name, engine):
             errors.append(f"{where}: {_of_another(name, owner, engine)}")
+    return errors
+
+
+def of_unknown(
+    flags: Mapping[str, object], origin: Mapping[str, Layer], engine: Dialect
+) -> list[str]:
+    """Options that no known release has, to be told beside other errors. By themselves they are
+    none: the installed release may be newer, or a fork's.
+    """
+    known, newest = engine.options, engine.options.release(engine.options.newest)
+    errors = []
+    for name in flags:
+        word = f"--{name}"
+        is_plain = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+        if not is_plain or known.has(word) or newest.candidates(word) or _owner(name, engine):
+            continue
+        if not forks.of_option(word):
+            near = nearest_name(word, newest)
+            told = f", did you mean {near[2:]}?" if near else ""
+            place = f"{origin[f'flags.{name}'].place}: " if f"flags.{name}" in origin else ""
+            oldest = known.releases[0]
+            errors.append(f"{place}flags.{name}: no {engine.name} from {oldest} on has it{told}")
     return errors
 
 

@@ -155,8 +155,10 @@ def _of_before(name: str, environ: Mapping[str, str]) -> str:
     """How to start again what was up under that name, by a file that lies elsewhere."""
     with contextlib.suppress(UserError):
         if path := StateDir(state_home(environ), name).profile_file():
-            path = printable.line(path)
-            return f"`glm5-serve restart {name}`, or its file, {shlex.quote(path)}; "
+            told = shlex.quote(printable.line(path))
+            if not _is_file(Path(path)):
+                return f"put {told} back, by which it was up before; "
+            return f"`glm5-serve restart {name}`, or its file, {told}; "
     return ""
 
 

@@ -65,6 +65,9 @@ def load(ask: PlanRequest, environ: Mapping[str, str]) -> Composed:
     errors += wrong.of_skipped(profile, origin) if profile else []
     errors += layers.unprintable(values, origin)
     if errors or profile is None:
+        wrong_already = {name for name in flags if any(f"flags.{name}:" in one for one in errors)}
+        left = {name: value for name, value in flags.items() if name not in wrong_already}
+        errors += wrong.of_unknown(left, origin, engine)
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
         listing = "".join(f"\n  {printable.line(line)}" for line in errors)
         raise UserError(

@@ -200,7 +200,7 @@ class Supervision(_Table):
     failure_threshold: PositiveInt = Policy.failure_threshold
     """How many health checks in a row must fail."""
     stall_timeout: Positive = Policy.stall_timeout
-    """How long a server that fails them may go without a sign of work."""
+    """How long one that fails them may do nothing, and a check take, that within 10 to 25 s."""
     restart_limit: Annotated[int, Field(ge=0)] = Policy.restart_limit
     """How many deaths within `restart_window` it is started again after."""
     restart_window: Positive = Policy.restart_window

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -151,17 +151,35 @@ def _these(count: int) -> str:
     return "this GPU" if count == 1 else f"these {count} GPUs"
 
 
-def required(driver: Driver, environ: Mapping[str, str]) -> str:
-    """The profile that is the default for these GPUs. Raises UserError (usage) where none is."""
+def required(driver: Driver, environ: Mapping[str, str], up: Sequence[str] = ()) -> str:
+    """The profile that is the default for these GPUs; of several that are `up` none is meant.
+    Raises UserError (usage) where there is none.
+    """
     if best := best_profile(driver, environ):
         return best
-    seen = len(driver.gpus.otherwise(()))
+    several = f"{len(up)} servers are up ({', '.join(up)})"
+    fits = ", ".join(fitting(driver, environ))
     raise UserError(
-        "which profile? no one server is up, and none is for"
-        f" {_these(seen) if seen else 'a host without GPUs'}",
-        fix="name one: `glm5-serve profiles` lists them",
+        f"which profile? {several if up else 'no server is up'}, and {none_is_default(driver)}",
+        fix=f"name one: {f'{fits} fit here; ' if fits else ''}`glm5-serve profiles` lists them all",
         status=Exit.USAGE,
     )
+
+
+def none_is_default(driver: Driver) -> str:
+    """That no profile is taken by itself, and for which GPUs."""
+    seen = len(driver.gpus.otherwise(()))
+    return f"none is the default for {_these(seen) if seen else 'a host with no GPU seen'}"
+
+
+def fitting(driver: Driver, environ: Mapping[str, str]) -> list[str]:
+    """The names of profiles that these GPUs can run, as `glm5-serve profiles` says."""
+    names = dict[str, None]()
+    for found in layers.all_profiles(environ):
+        with contextlib.suppress(UserError):
+            if obstacle(load(PlanRequest(found.name), environ).profile, driver) is None:
+                names.setdefault(found.name)
+    return [*names]
 
 
 def of_aim(aim: TargetOptions) -> Driver:

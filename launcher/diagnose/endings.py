@@ -12,7 +12,7 @@ from launcher.diagnose.hits import EVIDENCE, Hit
 from launcher.diagnose.matching import SAYS, matches
 from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
-from launcher.diagnose.verdict import LEFT, UNKNOWN, Diagnosis
+from launcher.diagnose.verdict import ELSE, KERNEL_KNOWS, LEFT, UNKNOWN, Diagnosis
 from launcher.engines import engine
 from launcher.engines.failures import failures
 from launcher.engines.log import PHASES, SERVING
@@ -21,14 +21,10 @@ from launcher.knowledge import codes, families, xid
 NOTHING = "no known failure in this log"
 MESSAGE = 160  # characters of an exception's own words
 COMPLAINTS = 6  # lines that look like one, and of which nobody knows, at most
-KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
-    "`journalctl -k` may tell more"
-)
 REPORT = (
     "the lines above are the last of what died first: report them with `glm5-serve bundle`;"
     f" {KERNEL_KNOWS}"
 )
-ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
 WHO = (
     "if nobody meant it, `journalctl` of that minute tells who asked: a unit's stop, an eviction or"
     " a probe of Kubernetes, a terminal that was closed, the end of a user's last login (a server"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from launcher import counting
 from launcher.diagnose.pulse import Pulse
 from launcher.diagnose.shapes import WAITING
+from launcher.diagnose.verdict import SERVED
 from launcher.knowledge import families
 
 STUCK = 6  # lines in a row, of which the engine writes one each ten seconds
@@ -29,8 +30,8 @@ _LEFT = (
     " waited has left"
 )
 _ASKED_ALONE = (
-    "still serves at its end, as far as a log can tell: {since} came but answers to who asks how it"
-    " is, which are no sign that it generates, and no request"
+    f"{SERVED}, as far as a log can tell: {{since}} came but answers to who asks how it is, which"
+    " are no sign that it generates, and no request"
 )
 
 
@@ -44,8 +45,8 @@ def judge(pulse: Pulse) -> tuple[str, str, str]:
     if waiting and since:
         return "hang", _LEFT.format(waiting=waiting, since=since), f"{ASK}; {HANGS}"
     if since and pulse.probed_for:
-        return families.SERVES, f"it {_ASKED_ALONE.format(since=since)}", ASK
-    return families.SERVES, "it still serves at its end", ""
+        return families.SERVES, _ASKED_ALONE.format(since=since), ASK
+    return families.SERVES, SERVED, ""
 
 
 def _waiting(pulse: Pulse) -> str:

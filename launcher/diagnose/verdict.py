@@ -9,6 +9,16 @@ from launcher.knowledge import families
 
 UNKNOWN = "unknown"
 LEFT = "no known cause; the last lines of"
+KERNEL_KNOWS = (  # than anybody under the unit, which keeps that from us
+    "`journalctl -k` may tell more"
+)
+ELSE = f"if it did die: give the log of that start, or `glm5-serve bundle`; {KERNEL_KNOWS}"
+# The same of one that was seen to die: there is no if.
+DIED = (
+    "`glm5-serve logs` has more of its last lines: report them with `glm5-serve bundle`;"
+    f" {KERNEL_KNOWS}"
+)
+SERVED = "it still serves at its end"
 # Why a supervisor kills a server whose log knows of no cause (states.Stopping.cause), and what
 # to do then.
 KILLED_FOR = {
@@ -77,6 +87,11 @@ class Diagnosis:
         if self.is_known or not cause or (cause == "process-lost" and self.what.startswith(LEFT)):
             return self
         return replace(self, cause=cause, what=what, fix=KILLED_FOR[cause])
+
+    def of_death(self) -> Diagnosis:
+        """The same as the word of who saw the server die: its log alone may leave that open."""
+        what = self.what.replace(SERVED, "it served up to its end")
+        return replace(self, what=what, fix=self.fix.replace(ELSE, DIED))
 
     @property
     def in_short(self) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from launcher.capacity.choices import Choice, choices, enough
-from launcher.config.select import engine_of, shown
+from launcher.config.select import engine_of, none_is_default, shown
 from launcher.doctor.run import Examined
 from launcher.engines.engine import dialect
 from launcher.host.facts import Driver, Gpu, Host
@@ -26,7 +26,7 @@ def _judged(seen: Examined) -> str:
     if seen.plan.name:
         best = ", the default for these GPUs" if seen.chosen else ""
         return f"judged for {seen.plan.name}{best}{_of_another(seen)}"
-    return "judged without a profile: no profile fits; choose with -p"
+    return f"judged without a profile: {none_is_default(shown(seen.host))}; choose with -p"
 
 
 def _of_another(seen: Examined) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from launcher import printable
+from launcher.address import bracketed
 from launcher.errors import in_words
 from launcher.host import peer, sockets
 
+LOOPBACK = "127.0.0.1"
 LONGEST = 120  # characters of the holder's command line
+NEAR = 20  # ports of which a free one is looked for
+PRIVILEGED, LAST = 1024, 65535  # the first one for everybody, and the last one of all
 
 
 def obstacle(host: str, port: int) -> OSError | None:
@@ -68,3 +72,21 @@ def _described(pid: int) -> str:
     words = place.joinpath("cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
     command = printable.line(words.decode(errors="replace")[:LONGEST])
     return f"pid {pid} ({command}), {peer.user(place.stat().st_uid)}"
+
+
+def refusal(host: str, port: int, error: OSError) -> str:
+    """Why a port could not be listened on, in words: where a process has it, which one."""
+    return _in_words(f"{host} port {port}", port, error)
+
+
+def another(option: str, host: str, port: int, apart: Collection[int] = ()) -> str:
+    """An option with an address that is free now, in place of one that cannot be listened on: near
+    it, or where this host does not have that address, of loopback. `apart`: ports that are meant
+    for something else.
+    """
+    for place, first in ((host, port + 1), (LOOPBACK, port)):
+        near = range(first, first + NEAR) if first >= PRIVILEGED else range(8000, 8000 + NEAR)
+        for number in near:
+            if number <= LAST and number not in apart and obstacle(place, number) is None:
+                return f"{option} {bracketed(place)}:{number}"
+    return f"{option} {LOOPBACK}:PORT"

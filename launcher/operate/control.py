@@ -90,8 +90,7 @@ def profile_up(home: Path) -> str | None:
     """The profile of the one server that is up, by its name; by its path where it has none. None
     where none is up, or several are.
     """
-    servers = (one for one in known(home) if not os.path.lexists(one.folder / GATEWAY))
-    found = {split(one.name)[0]: one for one in servers if one.is_held()}
+    found = profiles_up(home)
     if len(found) != 1:
         return None
     [(name, instance)] = found.items()
@@ -103,6 +102,12 @@ def profile_up(home: Path) -> str | None:
         if file in (None, str(profile.path)):
             return profile.name
     return file
+
+
+def profiles_up(home: Path) -> dict[str, StateDir]:
+    """An instance that is up of each profile that has one, by the profile's name."""
+    servers = (one for one in known(home) if not os.path.lexists(one.folder / GATEWAY))
+    return {split(one.name)[0]: one for one in servers if one.is_held()}
 
 
 def select_up(home: Path, profile: str | None) -> StateDir:
@@ -149,7 +154,7 @@ def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now; what looks like a secret is left out."""
     seen = instance.look()
     if seen.reason == NEVER and (theirs := of_the_host(instance)):
-        shown = f"`sudo glm5-serve status --profile {instance.name}` shows it"
+        shown = f"{to_reach(instance, 'status')} shows it"
         return replace(seen, state="unknown", reason=f"{theirs}: {shown}")
     if not instance.is_held() and has_launcher(instance):
         reason = (
@@ -196,10 +201,24 @@ def of_the_host(instance: StateDir) -> str | None:
     if instance.folder.parent != own or own == home_of.SYSTEM:
         return None
     try:
-        owner = user(theirs.lstat().st_uid)
+        uid = theirs.lstat().st_uid
     except OSError:
         return None
-    return f"not started by this user; {theirs} is owned by {owner}"
+    if uid == os.geteuid():
+        return f"not here but in {theirs}, which is this user's own"
+    return f"not started by this user; {theirs} is owned by {user(uid)}"
+
+
+def to_reach(instance: StateDir, command: str) -> str:
+    """The command for the instance of that name that the host's units have: its owner says where
+    it is, and everybody else asks root.
+    """
+    theirs = home_of.SYSTEM / instance.name
+    with contextlib.suppress(OSError):
+        if theirs.lstat().st_uid == os.geteuid():
+            where = f"GLM5_SERVE_STATE_DIR={home_of.SYSTEM}"
+            return f"`env {where} glm5-serve {command} --profile {instance.name}`"
+    return f"`sudo glm5-serve {command} --profile {instance.name}`"
 
 
 def require_started(instance: StateDir, command: str) -> None:
@@ -208,8 +227,7 @@ def require_started(instance: StateDir, command: str) -> None:
     """
     if not instance.folder.exists() and (theirs := of_the_host(instance)):
         name = instance.name
-        fix = f"`sudo glm5-serve {command} --profile {name}`"
-        raise UserError(f"{name}: {theirs}", fix=fix, status=Exit.NO)
+        raise UserError(f"{name}: {theirs}", fix=to_reach(instance, command), status=Exit.NO)
 
 
 def has_launcher(instance: StateDir) -> bool:

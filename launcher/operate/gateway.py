@@ -47,12 +47,13 @@ def up(options: Options, environ: Mapping[str, str], screen: Screen, *, detach: 
     _require_own_folder(instance)
     claim = claimed(instance)
     made = plan(options, instance)
-    for host, number in (
-        (options.host, options.port),
-        (options.metrics_host, options.metrics_port),
+    for option, host, number in (
+        ("--listen", options.host, options.port),
+        ("--metrics-listen", options.metrics_host, options.metrics_port),
     ):
         if held := port.obstacle(host, number):
-            fix = "choose another address: --listen for clients, --metrics-listen for metrics"
+            apart = (options.port, options.metrics_port)
+            fix = f"choose another address: {port.another(option, host, number, apart)}"
             raise UserError(str(held.strerror), fix=fix)
     return started(made, instance, claim, screen, detach=detach)
 

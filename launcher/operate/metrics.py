@@ -28,6 +28,7 @@ from launcher import __version__, folding, printable
 from launcher.address import canonical, is_loopback, numeric
 from launcher.errors import Exit, UserError
 from launcher.files import guarded, reading
+from launcher.host import port
 from launcher.redact.keys import read_key
 from launcher.serve.sdnotify import Notifier
 from launcher.serve.webserver import Access, Collecting, Pages, WebServer
@@ -265,9 +266,7 @@ def serve(home: Path, listen: Listen) -> None:
             names = frozenset(map(_named, listen.names))
             server = WebServer(_address(listen), pages, Access(names, token))
     except OSError as error:
-        fix = "choose another: --listen 127.0.0.1:9464, or the path of a socket"
-        what = f"cannot listen on {listen.place}: {error.strerror or error}"
-        raise UserError(what, fix=fix) from None
+        raise _refusal(listen.place, error) from None
     with server:
         where = listen.place
         if "/" not in where:  # of port 0 the kernel chooses which
@@ -277,17 +276,28 @@ def serve(home: Path, listen: Listen) -> None:
         server.serve_forever()
 
 
+def _refusal(place: str, error: OSError) -> UserError:
+    """What is in the way of listening, and where one could listen instead."""
+    if "/" in place:
+        fix = "another path; or an address, --listen 127.0.0.1:PORT"
+        return UserError(f"cannot listen on {place}: {error.strerror or error}", fix=fix)
+    host, _, number = place.rpartition(":")
+    host = host.strip("[]")
+    fix = f"choose another: {port.another('--listen', host, int(number))}, or the path of a socket"
+    return UserError(port.refusal(host, int(number), error), fix=fix)
+
+
 def _address(listen: Listen) -> tuple[str, int]:
-    host, _, port = listen.place.rpartition(":")
+    host, _, number = listen.place.rpartition(":")
     host = host.strip("[]")
     fix = (
         "--listen 127.0.0.1:9464 or [::1]:9464; another address of this host wants --token-file or"
         " --listen-open"
     )
     if not (
-        port.isascii()
-        and port.isdigit()
-        and int(port) <= 65535
+        number.isascii()
+        and number.isdigit()
+        and int(number) <= 65535
         and (is_loopback(host) or numeric(host))
     ):
         raise UserError(
@@ -303,7 +313,7 @@ def _address(listen: Listen) -> tuple[str, int]:
         if listen.token_file is None:
             what = f"serving metrics to whoever reaches {listen.place}, without a token"
             folding.tell(what, sys.stderr)
-    return host, int(port)
+    return host, int(number)
 
 
 def _named(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,8 +22,16 @@ from launcher.lint.notes import noted
 from launcher.operate import control, gateway
 from launcher.operate.running import plan_of
 from launcher.operate.unit_files import SERVED, Wish
-from launcher.operate.up import Screen, places, show_until_settled, tell_notes, up
+from launcher.operate.up import (
+    Screen,
+    places,
+    require_nothing_left,
+    show_until_settled,
+    tell_notes,
+    up,
+)
 from launcher.plan import plan
+from launcher.redact.secrets import hide
 from launcher.statedir.events import read_events
 from launcher.statedir.folder import StateDir
 
@@ -46,11 +55,16 @@ def restart(
         return _started(instance, environ, tell, screen)
     control.require_here(instance)
     old = plan_of(instance)
-    new = (
-        gateway.plan(Options.of(old), instance)
-        if old.engine == GATEWAY
-        else _from_profile(instance, old, environ, screen)
-    )
+    try:
+        new = (
+            gateway.plan(Options.of(old), instance)
+            if old.engine == GATEWAY
+            else _from_profile(instance, old, environ, screen)
+        )
+    except UserError:
+        tell(f"{instance.name} goes on as it was started: it is not restarted")
+        raise
+    _tell_kept(old, tell)
     for line in plan.differences(old, new):
         tell(line)
     try:
@@ -96,12 +110,30 @@ def _started(
 ) -> int:
     """Bring up what is stopped, by the words that it was brought up by before, if it ever was."""
     last = instances.plan_of(instance)
-    tell(f"{instance.name} is not up: it is started")
-    if last is None:
-        return up(PlanRequest(instance.name), environ, screen, detach=True)
-    ask, said = _asked(last), last.words["environment"] | last.words.get("places", {})
-    own = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
-    return up(ask, own | said, screen, last.allowed, detach=True)
+    ask, allow = PlanRequest(instance.name), tuple[str, ...]()
+    if last:
+        said = last.words["environment"] | last.words.get("places", {})
+        own = {name: value for name, value in environ.items() if not name.startswith(layers.PREFIX)}
+        ask, allow, environ = _asked(last), last.allowed, own | said
+    composed = load(ask, environ)  # nothing is said to be started by a profile that cannot be read
+    require_nothing_left(instance)
+    tell(f"{instance.name} is not up: starting it")
+    _tell_kept(last, tell)
+    return up(ask, environ, screen, allow, detach=True, composed=composed)
+
+
+def _tell_kept(old: plan.Plan | None, tell: Callable[[str], None]) -> None:
+    """Tell what was said at `up`, and still counts over what the profile says now."""
+    if old is None or old.engine == GATEWAY:
+        return
+    words = old.words
+    said = [f"--set {shlex.quote(setting)}" for setting in words["settings"]]
+    said += [f"{name}={shlex.quote(value)}" for name, value in words["environment"].items()]
+    if said:
+        tell(
+            f"note: kept from its `up`, over the profile: {hide(' '.join(said))}; without them:"
+            f" `glm5-serve down --profile {old.name}`, then `glm5-serve up {old.name}`"
+        )
 
 
 def _asked(old: plan.Plan) -> PlanRequest:

@@ -16,6 +16,7 @@ from launcher.files import programs
 from launcher.files.placing import place
 from launcher.operate import unit_files
 from launcher.operate.unit_files import DROP_INS, GATEWAY, HOST, METRICS, SERVICE, USER, Wish
+from launcher.redact.keys import read_key
 
 NO_COMMANDS = f"no {HOST}: doctor finds no setting here that is to be made at each boot"
 
@@ -139,6 +140,8 @@ def _require_reach(wish: Wish) -> None:
     if wish.api_key_file and not wish.api_key_file.is_file():
         fix = "put the key alone on one line of it, mode 0600, owned by root: systemd hands it on"
         raise UserError(f"there is no key file {wish.api_key_file}", fix=fix)
+    if wish.api_key_file and wish.root == Path("/"):
+        read_key(wish.api_key_file)  # a file that the unit would refuse, before anything is written
     if wish.user == "root":
         return
     if wish.root == Path("/") and wish.user != USER and not _exists(wish.user):

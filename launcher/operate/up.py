@@ -125,7 +125,7 @@ def claimed(instance: StateDir) -> Claim:
     UserError.
     """
     signal.signal(NOW, _be_ended)
-    return instance.claim(partial(_require_nothing_left, instance))
+    return instance.claim(partial(require_nothing_left, instance))
 
 
 def started(plan: Plan, instance: StateDir, claim: Claim, screen: Screen, *, detach: bool) -> int:
@@ -214,7 +214,7 @@ def places(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in PLACES if name in environ}
 
 
-def _require_nothing_left(instance: StateDir) -> None:
+def require_nothing_left(instance: StateDir) -> None:
     """Raise UserError where the last launcher was killed, and its reaper with it, and the server
     was not.
     """
@@ -274,7 +274,7 @@ def _watch(instance: StateDir, claim: Claim, show: Show) -> int:
         )
     claim.release()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda *_: launcher.send_signal(signal.SIGTERM))
+        signal.signal(number, lambda sent, _: launcher.send_signal(sent))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WISHES)
     events = read_events(instance.events, end, lambda: launcher.poll() is None)
     status = show_until_settled(events, show, lambda: _said_last(instance, launcher))

@@ -89,7 +89,7 @@ def refused(as_json: bool) -> Report:
     def shown(seen: Examined, findings: Sequence[Finding]) -> None:
         if as_json:
             told = to_json(findings, seen.plan.name, seen.host.observed)
-            print(json.dumps({"event": "doctor", **told}))
+            print(json.dumps({"event": "doctor", **told}), flush=True)  # before the refusal
         elif not REQUIRED.issuperset(found.id for found in failures(findings)):
             from launcher.output import console
 

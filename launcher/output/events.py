@@ -37,6 +37,7 @@ COLOURS = {
 }
 # of events; else none
 KIND_COLOURS = {"death": "red", "canary": "yellow", "gpu": "red", "warning": "yellow"}
+LINES, LINE = 3, 160  # of a log, and characters of each, where nobody knows why it died
 
 
 def in_words(event: Event) -> str | None:
@@ -76,7 +77,8 @@ def _words(event: Event) -> str | None:
         case "readahead", _:
             return f"read ahead {reading_ahead(told)}{'' if 'end' in told else ', and goes on'}"
         case "death", {"run": run, "how": how, "cause": cause, "what": what, "fix": fix}:
-            return f"died       run {run} {how}; {cause}: {what}; fix: {fix}"
+            why = f"{what}{_last_lines(told)}" if cause == "unknown" else what
+            return f"died       run {run} {how}; {cause}: {why}; fix: {fix}"
         case "smoke", {"ok": ok, "detail": detail, "seconds": seconds}:
             return f"smoke      {'passed' if ok else 'FAILED'} in {seconds:.1f} s: {detail}"
         case "canary", {"degraded": True, "reason": reason, "cause": str()}:
@@ -88,6 +90,12 @@ def _words(event: Event) -> str | None:
         case "warning", {"reason": reason}:
             return f"warning    {reason}"
     return None
+
+
+def _last_lines(told: Mapping[str, Any]) -> str:
+    """The end of what a server of unknown death wrote: who reads it may know more."""
+    lines = [line[:LINE] for line in told.get("evidence", ())[-LINES:] if line]
+    return f": {' | '.join(lines)}" if lines else ""
 
 
 def reading_ahead(told: Mapping[str, Any]) -> str:
@@ -148,7 +156,8 @@ def show(event: Event, screen: Console) -> None:
         colour = COLOURS.get(str(event.fields.get("state")), "red")
     if event.fields.get("ok") is False:
         colour = "red"
-    told, fix, how = said.partition("; fix: ")
+    told, fix, how = said.rpartition("; fix: ")
+    told, how = (told, how) if fix else (how, "")
     beside(screen, (stamp(event.time), "dim"), STAMP, (told, colour))
     if fix:
         beside(screen, ("", ""), STAMP, f"fix: {how}")

@@ -85,6 +85,8 @@ def left(usual: Usual | None, phase: str, spent: float) -> str:
         return f"no earlier start here had the phase {PHASES.get(phase, phase)}"
     late = spent > usual.seconds[phase]
     took = f"; {PHASES.get(phase, phase)} takes longer than then" if late else ""
+    if seconds < 0.5:
+        return f"due by {base(usual)}{took}"
     about = duration(seconds) if seconds >= 120 else f"{seconds:.0f} s"
     return f"about {about} left by {base(usual)}{took}"
 

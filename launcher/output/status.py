@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from launcher import counting
+from launcher import __version__, counting
 from launcher.counting import rate
 from launcher.engines.engine import NAMES, dialect
 from launcher.gateway import NAME as GATEWAY
@@ -79,6 +79,8 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
     """What is told of an instance; of one without a state file only the reason."""
     rows: list[tuple[str, object]] = [("reason", seen.reason or "-")]
     if seen.launcher:
+        if older := _other_launcher(seen):
+            rows.append(("launcher", older))
         where = f"{there}/v1  model {seen.model}" if (there := _where(seen)) else "-"
         rows.append(("endpoint", where))
         rows.append(("engine", _engine(seen)))
@@ -90,6 +92,17 @@ def _rows(seen: StateRecord) -> list[tuple[str, object]]:
         rows.append(("last error", "the reason says it" if is_said else seen.last_error or "-"))
         rows.append(("server log", seen.server_log or "-"))
     return rows
+
+
+def _other_launcher(seen: StateRecord) -> str:
+    """That what keeps it up is of another version than is installed; "" where it is the same, or
+    none is left.
+    """
+    version = seen.launcher.version if seen.launcher else None
+    if seen.state in GONE or version in (None, __version__):
+        return ""
+    again = f"`glm5-serve restart -p {seen.profile}`"
+    return f"of glm5-serve {version}; {__version__} is installed: {again} takes it"
 
 
 def _canary(told: Canary) -> str:

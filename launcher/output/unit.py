@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from launcher import counting
 from launcher.errors import Exit, UserError
 from launcher.operate.unit_check import Checked
 from launcher.operate.unit_files import METRICS, Wish
@@ -23,7 +24,9 @@ def show(found: Checked, wish: Wish) -> None:
             beside(screen, ("fix", ""), 5, one.fix)
     if found.others:
         again = f"glm5-serve doctor --profile {wish.profile}"
-        beside(screen, ("", ""), 5, f"{found.others} more warnings: `{again}` shows them")
+        more = "more " if found.warned else ""
+        told = counting.of(found.others, f"{more}warning", f"{more}warnings")
+        beside(screen, ("", ""), 5, f"{told} about the host: `{again}` shows them")
     if found.failed:
         failed = ", ".join(one.id for one in found.failed)
         raise UserError(

@@ -4,10 +4,16 @@ machine.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 # Seconds between two looks of a follower at the node that leads, and that it may take to end.
 FOLLOWER_LOOKS, FOLLOWER_STOPS = 2.0, 5.0
+# Seconds that an answer to a health check may take: the stall timeout, within these. A server under
+# load may take its time, and SGLang gives up on its own /health after 20.
+LEAST_ANSWER, MOST_ANSWER = 10.0, 25.0
+LOOKED_FOR = 1.0  # seconds that the processes of one that failed it are looked at for a compiler
+AFTER_MISS = 1.0  # seconds from a health check that failed to the next one, at most
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,21 @@ class Policy:
         if death <= 1:
             return 0.0
         return float(min(self.backoff * 2.0 ** min(death - 2, 32), self.backoff_max))
+
+    @property
+    def answer_within(self) -> float:
+        """Seconds that an answer to a health check may take."""
+        return min(MOST_ANSWER, max(LEAST_ANSWER, self.stall_timeout))
+
+    @property
+    def hang_within(self) -> float:
+        """Seconds at most until a server that serves, and then does nothing more, is seen to hang:
+        so many checks have failed, and it was silent for its stall timeout by the last one.
+        """
+        pause = min(self.probe_interval, AFTER_MISS)
+        each = self.answer_within + LOOKED_FOR + pause
+        seen = self.probe_interval + self.failure_threshold * each - pause
+        return seen + max(0, math.ceil((self.stall_timeout - seen) / each)) * each
 
     def stall_timeout_of(self, phase: str) -> float:
         """How long a phase of the start may go without a sign of life."""

@@ -111,8 +111,8 @@ class Launches:
         """In a thread of its own."""
         service = self._service
         try:
-            if fresh and self._is_of_another_version():
-                return partial(self._hand_over, number)
+            if fresh and (other := self._other_version()):
+                return partial(self._hand_over, number, other)
             made, key = service.read_plan() if fresh else (service.plan, service.key)
             _require_free(made)
             claim = service.instance.lock.signature()
@@ -120,19 +120,19 @@ class Launches:
             return partial(self._failed, number, error)
         return partial(self._prepared, number, made, key, claim)
 
-    def _is_of_another_version(self) -> bool:
-        """Whether another glm5-serve made the plan: the package was upgraded.
+    def _other_version(self) -> str | None:
+        """The glm5-serve that made the plan, where it is another one: the package was upgraded.
 
         Raises OSError, ValueError.
         """
         made_by = plan.maker(guarded.read(self._service.instance.plan).decode())
-        return made_by not in (None, __version__)
+        return made_by if made_by != __version__ else None
 
-    def _hand_over(self, number: int) -> None:
+    def _hand_over(self, number: int, other: str) -> None:
         """End, for the version that is installed now: nothing runs, and it made the plan."""
         if self._is_pending(number):
             self._service.recorder.complain(
-                "glm5-serve was upgraded: the new version takes over from here"
+                f"glm5-serve {__version__} became {other}: that takes over from here"
             )
             self.is_superseded = True
 

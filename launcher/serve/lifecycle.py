@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from launcher.plan.policy import CANARIES, Policy
+from launcher.plan.policy import AFTER_MISS, CANARIES, Policy
 from launcher.serve import canary, restarts
 from launcher.serve.canary import Canary, Degraded, Look, Said
 from launcher.serve.events import (
@@ -66,13 +66,13 @@ from launcher.serve.states import (
     State,
     Stopping,
 )
-from launcher.serve.timing import ASK_AFTER_MISS, ASK_AGAIN, ASK_SOON, ASK_WITHIN, RECORD_WITHIN
+from launcher.serve.timing import ASK_AGAIN, ASK_SOON, ASK_WITHIN, RECORD_WITHIN, SLOW
 from launcher.serve.wishes import Request
 
-# seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
-SLOW = 5.0
 SHORT = 1.0  # seconds in line for a processor between two questions that are worth a word
 _UNKNOWN, _SLOWLY, _EXCUSED = "its health is unknown", "answers slowly", "no answer, but"
+_LATE = f"no answer to a health check for {SLOW:g} s"
+_NEWS = (_UNKNOWN, _SLOWLY, _EXCUSED, _LATE)  # what an answer takes back
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
@@ -234,10 +234,12 @@ def _ready(state: Ready, event: Event, policy: Policy) -> Step:
 def _ready_ticked(state: Ready, now: float, policy: Policy) -> Step:
     past, bird = state.past, state.canary
     if not state.asking and now >= state.ask_at:
-        return replace(state, asking=True, ask_at=now), (Probe(past.run, first=False),)
+        return replace(state, asking=True, ask_at=now, late=False), (Probe(past.run, first=False),)
     if state.asking and now >= state.ask_at + ASK_WITHIN:
         why = f"a health check did not come back within {ASK_WITHIN:g} s"
         return _unasked(state, now, why, 0.0, policy)
+    if state.asking and not state.late and now >= state.ask_at + SLOW:
+        return _late(state, policy), ()
     match bird:
         case Canary(degraded=Degraded() as worse) if policy.canary.act == "restart":
             why = f"degraded: {worse.what}"
@@ -247,6 +249,15 @@ def _ready_ticked(state: Ready, now: float, policy: Policy) -> Step:
             return _ask_canary(state, bird, now, policy)
         case _:
             return state, ()
+
+
+def _late(state: Ready, policy: Policy) -> Ready:
+    """A health check is not answered yet: told once, unless the last ones were told already. What
+    comes of it is told when its time is over.
+    """
+    is_told = state.failures or state.reason.startswith(_NEWS)
+    why = f"{_LATE}; it may take {policy.answer_within:g} s"
+    return replace(state, late=True, reason=state.reason if is_told else why)
 
 
 def _unasked(state: Ready, now: float, why: str, starved: float, policy: Policy) -> Step:
@@ -270,10 +281,13 @@ def _probed(state: Ready, word: ProbeResult, policy: Policy) -> Step:
     if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
         why = f"{misses} health checks in a row failed, the last one: {word.detail}"
         return _record(state.past, now, f"{why}; no work for {silent:.0f} s")
-    why = f"{misses} of {policy.failure_threshold} health checks failed: {word.detail}"
+    count = f"{misses} of {policy.failure_threshold}"
+    if misses > policy.failure_threshold:  # it works, or did a moment ago
+        count = f"the last {misses}"
+    why = f"{count} health checks failed: {word.detail}"
     if word.starved >= SHORT:
         why += f"; the host is short of processors: {word.starved:.0f} s were spent in line"
-    soon = min(policy.probe_interval, ASK_AFTER_MISS)
+    soon = min(policy.probe_interval, AFTER_MISS)
     missed = replace(state, reason=why, asking=False, ask_at=now + soon, failures=misses)
     return replace(missed, last_progress=stirred), ()
 
@@ -284,7 +298,7 @@ def _answers(state: Ready, took: float) -> str:
     """
     if took >= SLOW:
         return f"{_SLOWLY}, a health check took more than {SLOW:g} s"
-    otherwise = state.failures or state.reason.startswith((_UNKNOWN, _SLOWLY, _EXCUSED))
+    otherwise = state.failures or state.reason.startswith(_NEWS)
     return "answers again" if otherwise else state.reason
 
 

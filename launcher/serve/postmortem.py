@@ -166,7 +166,7 @@ class Postmortem:
             cause = state.cause
             if cause != "process-lost" or run.lost != ["the server"]:  # else `how` says more
                 what = state.reason
-        why = why.or_else(cause, what)
+        why = why.or_else(cause, what).of_death()
         service.last_error = why.in_short if why.is_known else error or died.how
         service.recorder.death(service.picture(), run.number, died.how, why, run.lost, run.stacks)
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from launcher.engines import server
 from launcher.engines.server import PAUSED, Answer
+from launcher.plan.policy import LOOKED_FOR
 from launcher.serve import canary_ask, smoke
 from launcher.serve.canary import Look, Question, Said, fairly
 from launcher.serve.events import CanaryHeard, ProbeResult, SmokeResult
@@ -21,8 +22,7 @@ from launcher.serve.run import ServerRun
 from launcher.serve.service import Service
 from launcher.serve.states import Proving
 
-FIRST_WITHIN, LIVES_WITHIN = 10.0, 25.0  # seconds; SGLang gives up on its own /health after 20
-LOOKED_FOR = 1.0  # seconds that a compiler is looked at for, aside, before it excuses a server
+FIRST_WITHIN = 10.0  # seconds for the first token; one that is not there yet is asked again
 LOOK_WITHIN = 20.0  # seconds for a look at the processes of a server that does not answer
 SMOKE_AGAIN = 0.2  # seconds until a server that could not be reached is asked again
 NOT_JOINED = "it has not found the other nodes yet"
@@ -77,7 +77,8 @@ class Probes:
             is_in = run.has_joined or not first
             return ask_leader(service.plan, service.engine) if is_in else Answer(False, NOT_JOINED)
         asked = service.engine.first_token if first else service.engine.alive
-        return server.ask(asked, service.server(run), FIRST_WITHIN if first else LIVES_WITHIN)
+        within = FIRST_WITHIN if first else service.policy.answer_within
+        return server.ask(asked, service.server(run), within)
 
     def _probed(
         self, run: ServerRun, first: bool, answer: Answer, said: ProbeResult, lost: float

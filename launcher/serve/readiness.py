@@ -7,6 +7,7 @@ import time
 from http import HTTPStatus
 
 from launcher.errors import UserError
+from launcher.host import port
 from launcher.serve.service import Service
 from launcher.serve.states import Ready
 from launcher.serve.webserver import Access, Page, WebServer
@@ -30,9 +31,9 @@ class Readiness:
         try:
             web = WebServer((host.strip("[]"), int(number)), pages, Access(None))
         except OSError as error:
-            fix = "choose another address: --health-listen 127.0.0.1:PORT"
-            what = f"cannot listen on {place}: {error.strerror or error}"
-            raise UserError(what, fix=fix) from None
+            told, apart = (host.strip("[]"), int(number)), (self._service.plan.port,)
+            fix = f"choose another address: {port.another('--health-listen', *told, apart)}"
+            raise UserError(port.refusal(*told, error), fix=fix) from None
         threading.Thread(target=web.serve_forever, daemon=True).start()
 
     def turned(self) -> None:

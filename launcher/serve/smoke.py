@@ -61,6 +61,7 @@ class Result:
     unknown: bool = False
     foreign: str = ""
     answers: tuple[tuple[str, str], ...] = ()  # questions with what was answered, where it is kept
+    asked: int = 0  # how often, where all was right
 
 
 Talk = Callable[[Server, str, str, str | None, float], tuple[int, bytes]]  # see `server.talk`
@@ -104,7 +105,8 @@ def examine(
                 break
     except Exception as error:
         return replace(failed(error, smoke), seconds=time.monotonic() - began)
-    return Result(True, f"{asked} of {asked} answers correct", time.monotonic() - began)
+    seconds = time.monotonic() - began
+    return Result(True, f"{asked} of {asked} answers correct", seconds, asked=asked)
 
 
 def failed(error: Exception, smoke: Mapping[str, Any]) -> Result:

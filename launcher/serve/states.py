@@ -91,6 +91,7 @@ class Ready:
     ask_at: float
     last_progress: float  # when it last gave a sign of work
     asking: bool = False  # since `ask_at`
+    late: bool = False  # no answer came for SLOW seconds
     failures: int = 0
     canary: Canary | None = None  # None: it is not asked whether it still is right
 

@@ -9,9 +9,10 @@ from launcher.plan.policy import Policy
 from launcher.serve import canary
 from launcher.serve.states import Backoff, Proving, Ready, Starting, State, Stopping
 
-# Seconds between questions to a server that is not ready yet, once its log says that it is, and
-# after a miss.
-ASK_AGAIN, ASK_SOON, ASK_AFTER_MISS = 0.5, 0.05, 1.0
+# Seconds between questions to a server that is not ready yet, and once its log says that it is.
+ASK_AGAIN, ASK_SOON = 0.5, 0.05
+# seconds for a health check of a server that has nothing to do; more is worth a word, and no fault
+SLOW = 5.0
 # seconds after which whoever asks is lost: each of its questions and looks ends long before
 ASK_WITHIN = 90.0
 RECORD_WITHIN = 60.0  # seconds that keeping the stacks may take before it is killed without
@@ -27,9 +28,10 @@ def wakes_at(state: State, policy: Policy) -> float | None:
             return min(deadline, ask_at + ASK_WITHIN if asking else ask_at)
         case Proving(since=since):
             return since + policy.stall_timeouts.warmup
-        case Ready(asking=asking, ask_at=ask_at, canary=bird):
+        case Ready(asking=asking, ask_at=ask_at, late=late, canary=bird):
             due = canary.wakes_at(bird, policy.canary) if bird else None
-            probe = ask_at + ASK_WITHIN if asking else ask_at
+            waits = ASK_WITHIN if late else SLOW
+            probe = ask_at + waits if asking else ask_at
             return probe if due is None else min(probe, due)
         case Stopping(told_at=at, killed=False) if at is not None:
             return at

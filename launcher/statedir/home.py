@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,9 @@ def state_home(environ: Mapping[str, str]) -> Path:
     """
     by, folder = _named(environ)
     require_readable(by, str(folder))
+    if not folder.is_absolute():
+        what = f"{by}={folder} is another folder wherever it is said, wanted one from / on"
+        raise UserError(what, fix=f"{by}={shlex.quote(str(folder.absolute()))}")
     if why := places.obstacle(folder, writing=False):
         what = f"no instance can be kept where {by} says: it names {why}"
         raise UserError(what, fix="GLM5_SERVE_STATE_DIR=DIR names a folder for them")

@@ -123,16 +123,26 @@ def test_a_variable_that_is_nearly_ours_is_told(world: World) -> None:
     assert not list(variables.unread(theirs))
 
 
+@pytest.mark.parametrize(
+    ("is_own", "whose", "by"),
+    [
+        (False, "glm5 is owned by", "sudo glm5-serve"),
+        (True, "this user's own", "env GLM5_SERVE_STATE_DIR={} glm5-serve"),
+    ],
+)
 def test_an_instance_of_the_host_is_not_called_never_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_own: bool, whose: str, by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    by = by.format(tmp_path / "system")
+    user = os.geteuid() + (0 if is_own else 1)
+    monkeypatch.setattr("os.geteuid", lambda: user)
     monkeypatch.setattr(home, "SYSTEM", tmp_path / "system")
     monkeypatch.setattr(home, "usual", lambda environ: tmp_path / "mine")
     (tmp_path / "system/glm5").mkdir(parents=True)
     seen = control.status(StateDir(tmp_path / "mine", "glm5"))
 
     assert seen.state == "unknown"
-    assert "sudo glm5-serve status --profile glm5" in seen.reason
+    assert f"`{by} status --profile glm5`" in seen.reason
     others = StateDir(tmp_path / "mine", "other"), StateDir(tmp_path / "system", "glm5")
     assert [control.status(one).state for one in others] == ["stopped", "stopped"]
 
@@ -144,6 +154,6 @@ def test_an_instance_of_the_host_is_not_called_never_started(
         lambda one: restart._require_startable(one, named=True),
     ]
     for ask, command in zip(asked, ("smoke", "bench", "restart"), strict=True):
-        with pytest.raises(UserError, match="glm5 is owned by") as refused:
+        with pytest.raises(UserError, match=whose) as refused:
             ask(StateDir(tmp_path / "mine", "glm5"))
-        assert refused.value.fix == f"`sudo glm5-serve {command} --profile glm5`"
+        assert refused.value.fix == f"`{by} {command} --profile glm5`"

@@ -459,7 +459,7 @@ def test_what_was_not_pasted_is_unknown_and_no_profile_is_said_to_fit(world: Wor
 
     assert (found["driver-answers"], found["kernel-xid"]) == ("unknown", "fail")
     head = world.run("doctor", "--from", "pasted").stdout
-    assert "no profile fits; choose with -p" in head
+    assert "none is the default for a host with no GPU seen; choose with -p" in head
     assert "no GPU provided" in head
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import click
 import pytest
-from conftest import World
+from conftest import World, free_port
 
 from launcher.cli import every_command
 from launcher.cli.options import BEST, NAMED, UP
@@ -38,7 +39,10 @@ def test_one_that_is_up_is_meant_by_every_command(world: World) -> None:
     for words in ("render", "warm", "up"):
         said = world.run(words)
         assert (said.returncode, said.stdout) == (2, ""), words
-        assert said.stderr.startswith("error  which profile? no one server is up, and none is for")
+        assert said.stderr.startswith(
+            "error  which profile? no server is up, and none is the default"
+        )
+        assert_names_what_fits(world, said.stderr)
     world.run("up", "stub", "--detach")
     for words in ("render", "fit", "warm", "facts", "doctor --only model-fits", "up"):
         said = world.run(*words.split())
@@ -52,6 +56,26 @@ def test_one_that_is_up_is_meant_by_every_command(world: World) -> None:
     )
 
 
+def assert_names_what_fits(world: World, said: str) -> None:
+    """It and `profiles` tell the same."""
+    rows = json.loads(world.run("profiles", "--json").stdout)["profiles"]
+    fits = [row["name"] for row in rows if row["fits"] and row["place"] != "alias"]
+    assert f"name one: {', '.join(fits)} fit here; " in " ".join(said.split())
+
+
+def test_of_several_that_are_up_none_is_meant(world: World) -> None:
+    world.profile.with_name("other.toml").write_text(
+        f'extends = "stub"\n[flags]\nport = {free_port()}\n'
+    )
+    for name in ("stub", "other"):
+        assert world.run("up", name, "--detach").returncode == 0
+
+    said = world.run("render")
+
+    assert said.returncode == 2
+    assert said.stderr.startswith("error  which profile? 2 servers are up (other, stub), and none")
+
+
 def test_a_name_that_was_up_by_a_file_leads_to_it(world: World) -> None:
     can = world.folder / "can.toml"
     can.write_text('extends = "stub"\n')
@@ -63,6 +87,12 @@ def test_a_name_that_was_up_by_a_file_leads_to_it(world: World) -> None:
     assert f"fix    `glm5-serve restart can`, or its file, {can}; " in said
     assert "card" not in said
     assert "`glm5-serve restart" not in world.run("up", "cann").stderr
+    can.unlink()
+    said = world.run("up", "can").stderr
+    assert f"fix    put {can} back, by which it was up before; " in said
+    assert "`glm5-serve restart" not in said
+    again = world.run("restart", "can")
+    assert (again.returncode, "starting it" in again.stderr) == (2, False), again
 
 
 @pytest.mark.parametrize(

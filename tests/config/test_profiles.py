@@ -212,6 +212,18 @@ def test_the_key_file_of_the_command_line_wins_and_is_absolute(home: Home) -> No
     assert home.load("p", key="b").profile.access.api_key_file == str(Path("b").absolute())
 
 
+def test_an_option_that_no_release_has_is_told_beside_other_errors(home: Home) -> None:
+    flags = "[flags]\nmodel-path = '/m'\nprt = 1\nno-such-thing = 2\nport = 30000\n"
+    path = home.write("bad", f'{flags}[supervision]\nstop_timeout = "ten"\n')
+    told = home.refusal("bad").what
+
+    assert told.startswith("profile bad has 3 errors:"), told
+    assert f"{path}: flags.prt: no SGLang from 0.5.8 on has it, did you mean port?" in told
+    assert f"{path}: flags.no-such-thing: no SGLang from 0.5.8 on has it" in told
+    home.write("newer", flags)
+    assert "prt" in home.load("newer").flags  # what is installed may have it
+
+
 def test_all_errors_are_told_at_once_with_file_and_key(home: Home) -> None:
     path = home.write(
         "bad",

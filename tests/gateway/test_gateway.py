@@ -161,7 +161,7 @@ def test_a_port_that_is_taken_is_told_with_who_has_it(behind: Behind) -> None:
     done = behind.run("gateway", "up", "--detach", "--listen", f"127.0.0.1:{behind.port}")
     assert done.returncode == 78
     assert f"127.0.0.1 port {behind.port} is in use by pid" in done.stderr
-    assert "--metrics-listen" in done.stderr
+    assert "choose another address: --listen 127.0.0.1:" in done.stderr
 
 
 def test_an_instance_that_is_no_gateway_is_not_taken_for_one(world: World) -> None:

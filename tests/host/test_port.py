@@ -52,3 +52,22 @@ def test_an_address_of_another_host_is_said_to_be_none_of_this_one(host: str) ->
 
     assert found
     assert found.strerror.startswith(f"cannot listen on {host} port 8000: ")
+
+
+def test_another_address_is_one_that_is_free() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        told = port.another("--listen", "127.0.0.1", number, apart=(number + 1,))
+    option, _, place = told.partition(" ")
+    host, _, other = place.rpartition(":")
+
+    assert (option, host, other.isdigit()) == ("--listen", "127.0.0.1", True)
+    assert int(other) not in (number, number + 1)
+    assert port.obstacle(host, int(other)) is None
+
+
+@pytest.mark.parametrize(("host", "number"), [("192.0.2.1", 8000), ("127.0.0.1", 65535)])
+def test_another_address_is_of_this_host(host: str, number: int) -> None:
+    told = port.another("--listen", host, number)
+
+    assert told.startswith("--listen 127.0.0.1:"), told

@@ -429,10 +429,21 @@ def test_only_loopback_is_listened_on(world: World, listen: str) -> None:
 
 def test_a_port_in_use_is_one_clear_message(world: World) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = world.run("metrics", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        number = taken.getsockname()[1]
+        refused = world.run("metrics", "--listen", f"127.0.0.1:{number}")
 
     assert refused.returncode == 78
-    assert "cannot listen" in refused.stderr
+    assert f"127.0.0.1 port {number} is in use by pid {os.getpid()}" in refused.stderr
+    [instead] = re.findall(r"--listen (127\.0\.0\.1:\d+)", refused.stderr)
+    assert instead != f"127.0.0.1:{number}"
+    world.start("metrics", "--listen", instead)
+    until(lambda: listens(instead), "it serves where the fix says")
+
+
+def listens(place: str) -> bool:
+    host, _, number = place.rpartition(":")
+    with socket.socket() as tried:
+        return tried.connect_ex((host, int(number))) == 0
 
 
 def names(text: str) -> set[str]:

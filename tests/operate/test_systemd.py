@@ -18,7 +18,7 @@ from conftest import ENGINE, GLM5_SERVE, ROOT, World, needs_engine, needs_vllm, 
 from rig.unit_host import PORT, STATE, UNIT, UnitHost, profile
 
 from launcher.errors import UserError
-from launcher.operate import unit_files
+from launcher.operate import systemd, unit_files
 from launcher.operate.unit_files import SHIPPED, Wish, files, remarks
 
 PATIENCE = "stop_timeout = 30\nprobe_interval = 1\nstall_timeout = 5\nbackoff = 0"
@@ -693,6 +693,19 @@ def test_what_is_in_the_way_is_one_clear_message(
     assert refused.returncode in (2, 78)
     assert says in refused.stderr
     assert refused.stderr.count("\n") == 2
+
+
+def test_a_key_that_the_unit_would_refuse_keeps_it_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("sekret-0123456789")
+    key.chmod(0o644)
+    monkeypatch.setattr(systemd, "place", lambda path, body: pytest.fail(f"wrote {path}"))
+    wish = Wish("cpu-demo", "root", key)
+
+    with pytest.raises(UserError, match="is open to others"):
+        systemd.install(wish, (), print)
 
 
 def test_a_path_is_refused_with_what_to_do_instead(world: World) -> None:

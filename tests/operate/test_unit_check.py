@@ -100,8 +100,13 @@ def test_what_fails_and_what_is_the_units_own_is_kept(asked: list[list[str]]) ->
 def test_it_is_shown_and_refused(capsys: pytest.CaptureFixture[str]) -> None:
     wish = Wish("8xpro6000")
     bad = Said("fail", "model-folder", "not there", "put it there")
+    screen.show(Checked("glm5-serve", (), (bad,), 1), wish)
+    assert "1 more warning about the host: " in capsys.readouterr().out
     screen.show(Checked("glm5-serve", (), (), 3), wish)
-    assert "3 more warnings: `glm5-serve doctor --profile 8xpro6000`" in capsys.readouterr().out
+    assert (
+        "3 warnings about the host: `glm5-serve doctor --profile 8xpro6000`"
+        in capsys.readouterr().out
+    )
     with pytest.raises(UserError, match="installed, but it will not start: model-folder") as no:
         screen.show(Checked("glm5-serve", (bad,), (), 0), wish)
 

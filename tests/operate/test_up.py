@@ -335,6 +335,22 @@ def test_nothing_outlives_a_killed_reaper(world: World) -> None:
     assert "reaper-killed: somebody, or the kernel, killed its reaper" in told
 
 
+def test_a_death_of_unknown_cause_shows_the_last_lines(world: World) -> None:
+    world.faults(exit_at="load", exit_code=3)
+    said = world.run("up", "stub", "--detach")
+    [death] = world.events("death")
+
+    assert (death["cause"], death["how"]) == ("unknown", "exited with status 3")
+    assert "if it did die" not in death["fix"]
+    assert "`glm5-serve logs`" in death["fix"]
+    last = death["evidence"][-1]
+    for told in (said.stderr, world.run("events", "--kind", "death").stdout):
+        assert (
+            "exited with status 3; unknown: no known failure in this log; the last lines: " in told
+        )
+        assert f"{last[:160]}; fix: " in told
+
+
 def test_stop_takes_those_that_got_away(world: World) -> None:
     world.faults(escape=True)
     world.run("up", "-p", "stub", "-d", "--set", "flags.tp-size=3")
@@ -377,7 +393,7 @@ def test_what_was_stopped_is_restarted_only_by_its_name(world: World) -> None:
     assert smoke.stderr.splitlines()[0] == bare.stderr.splitlines()[0]
     assert "`glm5-serve up stub`" in bare.stderr
     assert world.status()["state"] == "stopped"
-    assert "is not up: it is started" in world.run("restart", "stub").stderr
+    assert "is not up: starting it" in world.run("restart", "stub").stderr
     assert world.status()["state"] == "ready"
 
 
@@ -455,6 +471,7 @@ def test_a_broken_profile_does_not_stop_what_runs(world: World) -> None:
 
     assert again.returncode == 78
     assert "not valid TOML" in again.stderr
+    assert "stub goes on as it was started: it is not restarted" in again.stderr
     assert world.status()["state"] == "ready"
 
 
@@ -463,9 +480,10 @@ def test_interrupting_a_detached_start_stops_it(world: World) -> None:
     up = world.start("up", "-p", "stub", "--detach")
     until(lambda: (world.instance / "state.json").exists(), "the launcher runs")
     up.send_signal(signal.SIGINT)
-    up.communicate(timeout=60)
+    said, _ = up.communicate(timeout=60)
 
     assert up.returncode == 1
+    assert "Ctrl-C (SIGINT)" in said + world.status()["reason"]
     assert not world.processes()
 
 

@@ -122,3 +122,21 @@ def test_a_time_that_is_none_is_told_as_that(said: str) -> None:
     assert in_words(event) == "no time  warning    hot"
     assert len(stamp(said)) == STAMP
     assert stamp(said).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("cause", "evidence", "says"),
+    [
+        ("unknown", ["a", "b", "c", "d"], "no cause: b | c | d; fix: look"),
+        ("unknown", [], "no cause; fix: look"),
+        ("kv-room", ["a", "b"], "no cause; fix: look"),
+    ],
+)
+def test_a_death_that_nobody_knows_has_its_last_lines(
+    cause: str, evidence: list[str], says: str
+) -> None:
+    fields = {"run": 1, "how": "died", "cause": cause, "what": "no cause", "fix": "look"}
+    told = in_words(Event("death", fields | {"evidence": evidence}, TIME, "p"))
+
+    assert told
+    assert told.endswith(f"  died       run 1 died; {cause}: {says}")

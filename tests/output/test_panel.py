@@ -284,3 +284,12 @@ def test_a_reason_is_not_repeated_as_the_last_error() -> None:
 
     assert dict(status._rows(record))["last error"] == "the reason says it"
     assert dict(status._rows(replace(record, reason="gave up")))["last error"] == "no memory"
+
+
+def test_a_start_that_takes_its_usual_time_is_due_and_not_in_0_s() -> None:
+    usual = Usual(3, {"process": 10.0, "weights": 5.0})
+
+    assert starts.left(usual, "weights", 1.0).startswith("about 4 s left by ")
+    assert starts.left(usual, "weights", 4.9).startswith("due by ")
+    late = starts.left(usual, "weights", 90.0)
+    assert late.startswith("due by the median of the last 3 starts; weights takes longer"), late

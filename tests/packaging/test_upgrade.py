@@ -85,6 +85,8 @@ def test_a_launcher_goes_on_as_it_was_started_and_restart_takes_the_new_version(
     assert world.version() == __version__
     assert not warnings(world), "nothing of the new version was imported"
     assert (status := world.run("status")).returncode == 0, status.stdout
+    older = f"of glm5-serve {__version__}; {installed.NEXT} is installed: `glm5-serve restart -p"
+    assert older in " ".join(status.stdout.split())
     assert world.run("smoke").returncode == 0
 
     assert (again := world.run("restart")).returncode == 0, again.stderr
@@ -94,7 +96,9 @@ def test_a_launcher_goes_on_as_it_was_started_and_restart_takes_the_new_version(
     assert after["pids"]["launcher"] == before["launcher"], (
         "the same process, for whoever waits for it"
     )
-    assert warnings(world) == ["glm5-serve was upgraded: the new version takes over from here"]
+    became = f"glm5-serve {__version__} became {installed.NEXT}: that takes over from here"
+    assert warnings(world) == [became]
+    assert "launcher " not in world.run("status").stdout.partition("process")[0]
 
     psutil.Process(after["pids"]["server"]).kill()
     world.until_state("ready", restarts=1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.diagnose.verdict import KILLED_FOR
 from launcher.engines.log import PHASES
-from launcher.plan.policy import Policy, StallTimeouts
+from launcher.plan.policy import LEAST_ANSWER, LOOKED_FOR, MOST_ANSWER, Policy, StallTimeouts
 from launcher.serve.events import (
     Action,
     Drained,
@@ -51,7 +53,7 @@ from launcher.serve.states import (
     State,
     Stopping,
 )
-from launcher.serve.timing import ASK_WITHIN, wakes_at
+from launcher.serve.timing import ASK_WITHIN, SLOW, wakes_at
 from launcher.serve.wishes import Request
 
 POLICY = Policy(
@@ -424,6 +426,86 @@ def test_misses_in_a_row_are_a_death() -> None:
     assert state.reason == "2 health checks in a row failed, the last one: 503; no work for 12 s"
 
 
+@pytest.mark.parametrize("probe_interval", [0.3, 10.0, 60.0])
+@pytest.mark.parametrize("stall_timeout", [2.0, 30.0, 200.0])
+@pytest.mark.parametrize("failure_threshold", [1, 2, 5])
+def test_a_hang_is_seen_when_it_is_said_to_be(
+    probe_interval: float, stall_timeout: float, failure_threshold: int
+) -> None:
+    """Of a server that hangs as soon as it has answered, and leaves each check without an answer
+    for all of its time.
+    """
+    policy = replace(
+        Policy(smoke=False),
+        probe_interval=probe_interval,
+        stall_timeout=stall_timeout,
+        failure_threshold=failure_threshold,
+    )
+    state, _ = step(Starting(Past(1), "first start", 0.0, 0.0), ANSWERED, policy)
+    assert isinstance(state, Ready)
+    now, told, answers_at = state.last_progress, 0.0, math.inf
+    began, done = now, ()
+    while Record(1) not in done:
+        now = min(wakes_at(state, policy) or math.inf, answers_at)
+        assert now < began + 1000
+        if now == answers_at:
+            answers_at = math.inf
+            event = ProbeResult(now, 1, ok=False, detail="no answer")
+            state, done = step(state, event, policy)
+            continue
+        state, done = step(state, Ticked(now), policy)
+        if Probe(1, first=False) in done:
+            answers_at = now + policy.answer_within + LOOKED_FOR
+        if not told and "no answer to a health check for 5 s" in getattr(state, "reason", ""):
+            told = now
+
+    assert now - began == pytest.approx(policy.hang_within)
+    assert told == pytest.approx(began + probe_interval + 5)
+
+
+@pytest.mark.parametrize(
+    ("stall_timeout", "within"), [(0.3, 10), (2, 10), (15, 15), (30, 25), (600, 25)]
+)
+def test_a_check_may_take_the_stall_timeout_within_bounds(
+    stall_timeout: float, within: float
+) -> None:
+    assert Policy(stall_timeout=stall_timeout).answer_within == within
+
+
+def test_pages_say_how_long_a_hang_goes_on() -> None:
+    page = " ".join((ROOT / "docs/supervision.md").read_text().split())
+    short = Policy(probe_interval=1, stall_timeout=5)
+    bounds = f"({LEAST_ANSWER:g} s at least, {MOST_ANSWER:g} s at most)"
+
+    assert f"acted on {Policy().hang_within:g} s after it hung at most" in page
+    assert f"= {Policy().hang_within:g} s, with `probe_interval = 1`" in page
+    assert f"`stall_timeout = 5` {short.hang_within:g} s." in page
+    assert f"told in `status` and events after {SLOW:g} s" in page
+    assert bounds in page
+    keys = " ".join((ROOT / "docs/profile.md").read_text().split())
+    assert f"and a check take, that within {LEAST_ANSWER:g} to {MOST_ANSWER:g} s." in keys
+
+
+def test_a_late_answer_takes_back_that_there_was_none() -> None:
+    asked = play(BEGUN, ANSWERED, Ticked(6))[0]
+    late = step(asked, Ticked(11), POLICY)[0]
+    assert isinstance(late, Ready)
+    assert late.reason == "no answer to a health check for 5 s; it may take 10 s"
+    for word, says in (
+        (ProbeResult(11.1, 1, ok=True, detail="200", took=4.99), "answers again"),
+        (ProbeResult(12, 1, ok=True, detail="200", took=6), "answers slowly"),
+        (ProbeResult(12, 1, ok=False, detail="", excuse="it prefills"), "no answer, but it"),
+        (ProbeResult(12, 1, ok=False, detail="gone"), "1 of 2 health checks failed: gone"),
+    ):
+        heard = step(late, word, POLICY)[0]
+        assert isinstance(heard, Ready)
+        assert heard.reason.startswith(says)
+        later = step(step(heard, Ticked(heard.ask_at), POLICY)[0], Ticked(heard.ask_at + 6), POLICY)
+        told = later[0]
+        assert isinstance(told, Ready)
+        assert told.reason == heard.reason or says == "answers again", "it is told already"
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 def test_silence_is_counted_by_the_time_that_the_host_gave(share: float) -> None:
     """A server that stands in line for a processor is no hang; one that hangs and spins is found
@@ -586,7 +668,8 @@ DUE: list[tuple[tuple[Event, ...], float]] = [
     ((BEGUN, Ticked(0.5), ReadyHinted(2.9), ProbeResult(3.0, 1, ok=False)), 3.05),
     ((BEGUN, ANSWERED), 6.0),
     ((BEGUN, ANSWERED, Ticked(6), MISS), 8.0),
-    ((BEGUN, ANSWERED, Ticked(6)), 96.0),
+    ((BEGUN, ANSWERED, Ticked(6)), 11.0),
+    ((BEGUN, ANSWERED, Ticked(6), Ticked(11)), 96.0),
     ((BEGUN, ANSWERED, stop(2)), 12.0),
     ((BEGUN, killed(1), killed(2)), 3.0),
     ((BEGUN, ReadyHinted(5), Progressed(2, 1, "distributed")), 92.0),

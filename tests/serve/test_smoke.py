@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from conftest import ROOT, World
+from conftest import ROOT, World, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -175,7 +175,8 @@ def test_a_profile_may_ask_its_own_questions_or_none(world: World) -> None:
         '[smoke]\nquestions = [{ ask = "capital of Germany?", expect = "^berlin$" }]'
     )
     assert world.run("up", "-p", "stub", "-d").returncode == 0
-    assert world.run("smoke").stdout.endswith("ok  3 of 3 answers correct\n")
+    said = " ".join(world.run("smoke").stdout.split())
+    assert "ok 3 of 3 answers correct; 2 of them asked in another way: as a stream" in said
     world.run("down")
 
     world.write_profile("[smoke]\nenabled = false")
@@ -195,6 +196,36 @@ def test_a_server_that_turns_wrong_is_found_by_the_command(world: World) -> None
     told = json.loads(done.stdout)
     assert told["ok"] is False
     assert "wanted 'paris'" in told["detail"]
+
+
+def test_a_server_that_starts_is_not_called_wrong(world: World) -> None:
+    world.faults(hang_at="load")
+    world.start("up", "stub")
+    world.until_state("starting")
+    until((world.instance / "plan.json").exists, "it has a plan")
+    done = world.run("smoke")
+
+    assert done.returncode == 1
+    assert re.match(r"error  stub is not ready: starting( for \d+ s)?, ", done.stderr), done.stderr
+    assert "wait until `glm5-serve status --profile stub` says ready" in done.stderr
+    assert "nobody listens" not in done.stdout + done.stderr
+
+
+def test_a_key_that_was_changed_is_told_with_what_takes_it(world: World) -> None:
+    key = world.folder / "key"
+    key.write_text("first-0123456789")
+    key.chmod(0o600)
+    world.run("up", "stub", "--detach", "--api-key-file", key)
+    assert world.run("smoke").returncode == 0
+    key.write_text("second-0123456789")
+    done = world.run("smoke", "--json")
+    detail = json.loads(done.stdout)["detail"]
+
+    assert done.returncode == 1
+    assert f"{key} has another key now than the server read at its start" in detail
+    assert "`glm5-serve restart --profile stub`" in detail
+    assert world.run("restart", "--profile", "stub").returncode == 0
+    assert world.run("smoke").returncode == 0
 
 
 def test_a_question_that_is_no_pattern_is_refused(world: World) -> None:

@@ -334,6 +334,19 @@ def test_a_launcher_that_was_stopped_with_its_server_kills_nobody(world: World) 
     assert (seen["state"], seen["restarts"], seen["pids"]["server"]) == ("ready", 0, pids["server"])
 
 
+def test_a_check_without_an_answer_is_told_while_it_waits(world: World) -> None:
+    world.write_profile(stall_timeout=120, probe_interval=0.2)
+    world.run("up", "-p", "stub", "-d")
+    world.faults(hang_at="health")
+    told = "no answer to a health check for 5 s; it may take 25 s"
+    until(lambda: world.status()["reason"] == told, "it is told")
+    world.faults()
+    until(lambda: told not in world.status()["reason"], "it answers")
+
+    assert [event["reason"] for event in world.events("state")].count(told) == 1
+    assert world.status()["state"] == "ready"
+
+
 def test_a_question_that_was_not_asked_is_no_miss() -> None:
     state: State = ready()
     for number in range(100):

@@ -279,6 +279,9 @@ def test_a_state_home_that_is_closed_is_no_empty_one(tmp_path: Path) -> None:
 def test_the_state_home_is_where_it_is_said() -> None:
     assert state_home({"GLM5_SERVE_STATE_DIR": "/a", "STATE_DIRECTORY": "/b"}) == Path("/a")
     assert state_home({"STATE_DIRECTORY": "/b"}) == Path("/b")
+    with pytest.raises(UserError, match="is another folder wherever it is said") as no:
+        state_home({"GLM5_SERVE_STATE_DIR": "state"})
+    assert no.value.fix == f"GLM5_SERVE_STATE_DIR={Path('state').absolute()}"
     if os.geteuid() == 0:
         assert state_home({"HOME": "/root"}) == Path("/var/lib/glm5-serve")
 

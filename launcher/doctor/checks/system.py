@@ -109,7 +109,9 @@ def host_memory(host: Host, plan: Plan) -> Verdict:
         plan.gpus * needs.PER_RANK or WITHOUT_GPU,
     )
     if available < wanted:
-        fix = "stop what else holds memory (`ps --sort=-rss`), or add memory"
+        fix = (
+            "stop what else holds memory (`ps -e -o pid,user,rss,comm --sort=-rss`), or add memory"
+        )
         return fail(
             f"{gib(available)} available, {gib(wanted)} wanted for {_ranks(plan)}",
             fix=fix,

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher.engines.activity import Load
+from launcher.engines.http import countdown
 from launcher.engines.server import PAUSED, SILENCE, TOKENS, Answer, Server, is_count, talk
 from launcher.engines.sglang.figures import published
 
@@ -51,6 +52,7 @@ def alive(server: Server, within: float) -> Answer:
     not ready (`/ready`, from 0.5.20 on). One that is paused while it is being asked is found so
     before it fails: from then on it would be down by `/ping` too.
     """
+    left = countdown(within)
     try:
         up = _ask(server, "GET", "/ping", None, QUICK)[0] == 200
     except TimeoutError:
@@ -63,7 +65,7 @@ def alive(server: Server, within: float) -> Answer:
     except TimeoutError:
         if _status(server, "/ping") == 200 and _status(server, "/ready") == 503:
             return Answer(False, "/ready says 503", excuse=PAUSED)
-        status, text = _ask(server, "GET", "/health", None, within)
+        status, text = _ask(server, "GET", "/health", None, left())
     detail = server.says("/health", status, text)
     return Answer(status == 200, detail, loads=tuple(_loads(server)) if status == 200 else ())
 
