@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from launcher import folding
 from launcher.errors import Exit, UserError
 from launcher.files.ownership import user
 from launcher.operate.unit_files import SERVED, Wish
@@ -122,9 +123,12 @@ def require_startable(instance: StateDir, environ: Mapping[str, str]) -> None:
     unit = None if is_managed(environ) else unit_of(instance)
     if seen and stat.S_ISDIR(seen.st_mode) and seen.st_uid != os.geteuid():
         _require_free(instance, user(seen.st_uid), unit)
-    if unit and os.geteuid() == 0 and not instance.is_held():
-        what = f"{instance.name} is not up, and is systemd's to start"
-        raise UserError(what, fix=f"`systemctl start {unit}`")
+    elif unit and os.geteuid() == 0 and not instance.is_held():
+        folding.tell(
+            f"note: {unit} is there for {instance.name}, too, and will not start while this is up:"
+            f" `glm5-serve down --profile {instance.name}` before `systemctl start {unit}`",
+            sys.stderr,
+        )
 
 
 def _require_free(instance: StateDir, owner: str, unit: str | None) -> None:
@@ -132,6 +136,7 @@ def _require_free(instance: StateDir, owner: str, unit: str | None) -> None:
     held, name = holder(instance.folder, instance.lock.path), instance.name
     whose = f"its state folder {instance.folder} is owned by {owner}"
     sudo = "" if os.geteuid() == 0 else "sudo "
+    unit = (_unit_around(instance, held) if held else None) or unit
     if held or instance.is_held():
         pid = f", launcher pid {held.pid}" if held else ""
         again = f"`{sudo}systemctl restart {unit}`" if unit else ""
@@ -146,6 +151,15 @@ def _require_free(instance: StateDir, owner: str, unit: str | None) -> None:
             fix=f"`sudo glm5-serve status --profile {name}` shows it; or choose another place with"
             " GLM5_SERVE_STATE_DIR",
         )
+    if unit:
+        what = f"{name} is not up, and is systemd's to start: {whose}"
+        raise UserError(what, fix=f"`{sudo}systemctl start {unit}`")
+
+
+def _unit_around(instance: StateDir, held: Held) -> str | None:
+    """The unit that a launcher runs in, whoever made that."""
+    wishes = (Wish(instance.name), Wish(instance.name, gateway=True))
+    return next((one.instance for one in wishes if one.instance in _groups(held.pid)), None)
 
 
 def unit_of(instance: StateDir) -> str | None:

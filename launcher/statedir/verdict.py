@@ -29,7 +29,9 @@ def leave(instance: StateDir, state: str, reason: str) -> bool:
 
 
 def write(instance: StateDir, state: str, reason: str) -> None:
-    """The same by who holds it. Raises OSError."""
+    """The same by who holds it; that a launcher before it died is told first, as the next start
+    would. Raises OSError.
+    """
     reason, now = hide(reason), now_text()
     before = instance.status.last() or StateRecord(instance.name, parts=BARE)
     run, restarts = before.run or 0, before.restarts or 0
@@ -44,5 +46,7 @@ def write(instance: StateDir, state: str, reason: str) -> None:
         launcher=before.launcher or instance.launcher_record(),
     )
     told = said | ({"error": reason} if error else {})
+    if untold := instance.status.unsaid_end():
+        instance.tell(Event("warning", {"reason": untold}, now, instance.name))
     instance.tell(Event("state", told, now, instance.name))
     instance.write(instance.state, made.to_json())

@@ -136,8 +136,8 @@ def test_another_users_instance_is_refused_alike(
     assert whose.elsewhere(StateDir(tmp_path / "mine", "other")) is None
 
 
-def test_what_a_unit_starts_is_not_started_by_hand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_unit_starts_is_not_taken_from_it_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(whose, "SERVED", tmp_path)
     monkeypatch.setattr(Wish, "units", tmp_path / "units")
@@ -147,10 +147,15 @@ def test_what_a_unit_starts_is_not_started_by_hand(
     (tmp_path / "units/glm5-serve@a.service.d").mkdir(parents=True)
     whose.require_startable(instance, MANAGED)
     whose.require_startable(StateDir(tmp_path / "elsewhere", "a"), {})
+    assert capsys.readouterr().err == ""
+    whose.require_startable(instance, {})
+    assert "`glm5-serve down --profile a` before `systemctl start" in capsys.readouterr().err
+    instance.folder.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER - 1)  # its unit's folder is another user's
     with pytest.raises(UserError, match="systemd's to start") as refused:
         whose.require_startable(instance, {})
 
-    assert refused.value.fix == "`systemctl start glm5-serve@a.service`"
+    assert refused.value.fix == "`sudo systemctl start glm5-serve@a.service`"
 
 
 def test_install_leaves_alone_what_is_up_by_hand(
