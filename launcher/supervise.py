@@ -6,6 +6,7 @@ The plan is in FOLDER, whose lock is held on the inherited descriptor LOCK. SCRE
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,11 +19,12 @@ from typing import NoReturn
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
 from launcher import printable, stdio  # noqa: E402
-from launcher.errors import Exit, UserError  # noqa: E402
+from launcher.errors import Exit, UserError, in_words  # noqa: E402
 from launcher.output import screens  # noqa: E402
 from launcher.serve import capabilities  # noqa: E402
 from launcher.serve.supervisor import Supervisor  # noqa: E402
 from launcher.serve.wishes import WISHES  # noqa: E402
+from launcher.statedir import verdict  # noqa: E402
 from launcher.statedir.folder import StateDir  # noqa: E402
 
 
@@ -45,6 +47,9 @@ def main() -> int:
         print(f"glm5-serve: {printable.line(str(error))}", file=sys.stderr)
         if isinstance(error, UserError) and error.fix:
             print(f"fix    {printable.line(error.fix)}", file=sys.stderr)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                verdict.write(instance, "failed", f"its start was refused: {in_words(error)}")
         return Exit.CONFIG
     try:
         status = supervisor.run()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
+from collections.abc import Callable
 
 import click
 
-from launcher import printable
+from launcher import folding, printable
 from launcher.address import listening
 from launcher.cli.groups import Group
 from launcher.cli.options import json_option
@@ -104,7 +106,7 @@ def gateway_up(
 ) -> int:
     """Start the gateway and keep it up."""
     from launcher.gateway.settings import Options
-    from launcher.operate import gateway
+    from launcher.operate import gateway, refused
     from launcher.redact.keys import credential
 
     if api_key_file is None and (found := credential("api-key", os.environ)):
@@ -112,7 +114,8 @@ def gateway_up(
     options = Options(
         name, *listen, *metrics_listen, health, workers, api_key_file, open_without_key
     )
-    return gateway.up(options, os.environ, screen(as_json), detach=detach)
+    with refused.told(name, os.environ):
+        return gateway.up(options, os.environ, screen(as_json), detach=detach)
 
 
 @gateway_group.command("status", short_help="Say how it is, and who is behind it.")
@@ -139,13 +142,15 @@ def gateway_status(name: str, as_json: bool) -> int:
 @json_option
 def gateway_down(name: str, now: bool, as_json: bool) -> None:
     """Stop it and wait until nothing of it is left. The servers behind it go on."""
-    from launcher.operate import control, gateway, identity
+    from launcher.operate import control, gateway, identity, whose
     from launcher.statedir.folder import StateDir
     from launcher.statedir.home import state_home
 
-    instance = identity.enter(StateDir(state_home(os.environ), name), writing=True)
-    gateway.of(instance)
-    said = control.down(instance, now=now)
+    instance = identity.enter(StateDir(state_home(os.environ), name), writing=True, ending=True)
+    if not whose.astray(instance):
+        gateway.of(instance)
+    tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
+    said = control.down(instance, now=now, tell=tell)
     told = {"schema": 1, "profile": instance.name, "state": "stopped", "said": said}
     print(json.dumps(told) if as_json else printable.line(said))
 

@@ -254,10 +254,11 @@ def bundle_command(profile: str | None, output: str | None, starts: int, as_json
 
     Facts, plan with reasons, doctor's findings, events, logs, stacks, diagnosis and kernel lines.
     """
-    from launcher.operate import bundle, control, identity
+    from launcher.operate import bundle, control, identity, whose
     from launcher.statedir.home import state_home
 
     instance = control.select_instance(state_home(os.environ), profile)
+    whose.require_own(instance)
     with bundle.begun(instance, output) as made:
         bundle.make(identity.enter(instance), made, starts, os.environ)
     older = "" if made.is_new else ", in place of an older one"

@@ -48,6 +48,7 @@ def up(
     --now` kills it.
     """
     from launcher.config.load import PlanRequest
+    from launcher.operate import refused
     from launcher.operate.replicas import up
     from launcher.redact.keys import credential
 
@@ -55,13 +56,14 @@ def up(
         api_key_file = str(found)
     if detach and not as_json and sys.stderr.isatty():
         folding.tell("returns when it is ready; Ctrl-C stops it until then", sys.stderr)
-    return up(
-        PlanRequest(profile, settings, api_key_file, health_listen),
-        os.environ,
-        lambda: screen(as_json),
-        allow,
-        detach=detach,
-    )
+    with refused.told(profile, os.environ):
+        return up(
+            PlanRequest(profile, settings, api_key_file, health_listen),
+            os.environ,
+            lambda: screen(as_json),
+            allow,
+            detach=detach,
+        )
 
 
 def screen(as_json: bool) -> Screen:
@@ -97,19 +99,23 @@ def warm(profile: str, settings: tuple[str, ...], as_json: bool) -> int:
 def status(profile: str | None, as_json: bool) -> int:
     """Say what state it is in, since when and why; exit 0 only if it is ready.
 
-    Without a name, and with more than one, all are listed.
+    Without a name it is the one that is up; beside one that failed, died or is up, too, all are
+    listed, and exit 0 says that none of them is down but what somebody stopped.
     """
     from launcher.operate import control, identity
     from launcher.output import status as screens
     from launcher.statedir.home import listed, state_home
 
     home = state_home(os.environ)
-    found = control.meant(home, profile) if profile else control.candidates(home)
-    if len(found) > 1:
-        every = control.status_of_all(home, found if profile else listed(home))
+    found = control.meant(home, profile) if profile else listed(home)
+    every = control.status_of_all(home, found) if len(found) > 1 else []
+    noted = [seen for seen in every if profile or seen.state != "stopped"]
+    if len(noted) > 1 or (every and not noted):
         screens.status_of_all(every, as_json=as_json)
-        return Exit.FINE if all(seen.state == "ready" for seen in every) else Exit.NO
-    seen = control.status(identity.become_owner(control.select_instance(home, profile)))
+        is_fine = noted and all(seen.state == "ready" for seen in noted)
+        return Exit.FINE if is_fine else Exit.NO
+    name = noted[0].profile if noted else profile
+    seen = control.status(identity.become_owner(control.select_instance(home, name)))
     screens.status(seen, as_json=as_json)
     if not as_json:
         screens.next_step(seen)
@@ -163,17 +169,19 @@ def down(profile: str | None, now: bool, as_json: bool) -> None:
     from launcher.operate import control, group, identity
     from launcher.statedir.home import listed, state_home
 
-    every = listed(state_home(os.environ))
+    every = listed(home := state_home(os.environ))
     if profile is None and not any(map(control.is_to_stop, every)) and len(every) != 1:
         said = "no server is up" if every else "no server has been started yet"
+        said += "" if every else control.of_others(home)
         told = {"schema": 1, "profile": None, "state": "stopped", "said": said}
         _said(told, as_json=as_json)
         return
+    tell: Callable[[str], None] = lambda line: folding.tell(line, sys.stderr)
     for instance in _meant(profile):
-        entered = identity.enter(instance, writing=True)
+        entered = identity.enter(instance, writing=True, ending=True)
         if note := group.stop_means(entered):
-            folding.tell(f"note: {note}", sys.stderr)
-        said = control.down(entered, now=now)
+            tell(f"note: {note}")
+        said = control.down(entered, now=now, tell=tell)
         told = {"schema": 1, "profile": entered.name, "state": "stopped", "said": said}
         _said(told, as_json=as_json)
 

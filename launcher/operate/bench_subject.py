@@ -25,7 +25,7 @@ from launcher.errors import Exit, UserError
 from launcher.gateway import NAME as GATEWAY
 from launcher.host.facts import Driver
 from launcher.host.peer import Peer
-from launcher.operate import bench_alone, control, web
+from launcher.operate import bench_alone, control, web, whose
 from launcher.operate.bench_watch import held
 from launcher.operate.running import plan_of
 from launcher.plan.plan import Plan
@@ -169,7 +169,7 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
     and nobody said `anyway`.
     """
     up = f"`glm5-serve up --profile {instance.name}`"
-    control.require_started(instance, "bench")
+    whose.require_own(instance, "bench")
     seen = control.status(instance)
     if seen.state != "ready":
         raise UserError(f"{instance.name} is not ready: {seen.state}", fix=up, status=Exit.NO)

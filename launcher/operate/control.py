@@ -18,17 +18,18 @@ from functools import partial
 from pathlib import Path
 
 from launcher.errors import Exit, UserError
-from launcher.files.ownership import user
 from launcher.files.reading import kind
 from launcher.gateway.manifest import FILE as GATEWAY
+from launcher.operate import stopping, whose
 from launcher.redact.keys import remove_key
 from launcher.redact.secrets import hide_data
 from launcher.serve import leftovers
 from launcher.serve.reaper import descendants
 from launcher.serve.wishes import DOWN, NOW
 from launcher.statedir import home as home_of
-from launcher.statedir import namelock
+from launcher.statedir import namelock, verdict
 from launcher.statedir.folder import Signalled, StateDir
+from launcher.statedir.holder import holder
 from launcher.statedir.home import known, listed
 from launcher.statedir.processes import halted, is_launcher, run_state
 from launcher.statedir.replica import split
@@ -59,7 +60,7 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
         raise UserError(
             f"no server has been started yet: state in {home}",
             fix="`glm5-serve up --profile NAME` brings one up, `glm5-serve profiles` lists them"
-            + (_of_others() if _has_others(home) else ""),
+            + of_others(home),
             status=Exit.NO,
         )
     names = ", ".join(instance.name for instance in found)
@@ -73,8 +74,12 @@ def select_instance(home: Path, profile: str | None) -> StateDir:
     )
 
 
-def _of_others() -> str:
-    """How the host's instances are seen; a variable that names another folder goes before root."""
+def of_others(home: Path) -> str:
+    """How the host's instances are seen, where it has such and they are not here; a variable that
+    names another folder goes before root.
+    """
+    if not _has_others(home):
+        return ""
     if os.geteuid():
         return "; `sudo glm5-serve status` shows the host's"
     named = next((name for name in home_of.NAMING if os.environ.get(name)), home_of.NAMING[0])
@@ -132,7 +137,7 @@ def meant(home: Path, profile: str) -> list[StateDir]:
     word, number = split(profile)
     bare = Path(word).stem if word.endswith(".toml") else word
     named = StateDir(home, f"{bare}@{number}" if number else bare)
-    there = os.path.lexists(named.folder) or has_launcher(named)
+    there = os.path.lexists(named.folder) or has_launcher(named) or whose.elsewhere(named)
     found = [named] if there else []
     if not number:
         found += [one for one in listed(home) if one.name.startswith(f"{bare}@")]
@@ -152,10 +157,14 @@ def candidates(home: Path) -> list[StateDir]:
 
 def status(instance: StateDir) -> StateRecord:
     """How an instance is, its processes counted now; what looks like a secret is left out."""
+    if held := whose.astray(instance):
+        ends = f"{whose.ends_it(instance, held)} ends it"
+        reason = f"{whose.in_words(instance, held)}: {ends}"
+        return StateRecord(instance.name, "unknown", reason=reason, parts=BARE)
     seen = instance.look()
-    if seen.reason == NEVER and (theirs := of_the_host(instance)):
-        shown = f"{to_reach(instance, 'status')} shows it"
-        return replace(seen, state="unknown", reason=f"{theirs}: {shown}")
+    if seen.reason == NEVER and (theirs := whose.elsewhere(instance)):
+        shown = f"{theirs.command('status', '--profile', instance.name)} shows it"
+        return replace(seen, state="unknown", reason=f"{theirs.what}: {shown}")
     if not instance.is_held() and has_launcher(instance):
         reason = (
             f"its state folder {_lost(instance.folder)}; its launcher (pid"
@@ -190,44 +199,6 @@ def _lost(folder: Path) -> str:
 def is_to_stop(instance: StateDir) -> bool:
     """Whether anything of it is left to be stopped: a launcher, or what a killed one left."""
     return has_launcher(instance) or bool(leftovers.find(instance.status.session()))
-
-
-def of_the_host(instance: StateDir) -> str | None:
-    """What a user is told who has none of that name, where the host's units have one: whose it is;
-    None where there is no such.
-    """
-    theirs = home_of.SYSTEM / instance.name
-    own = home_of.usual(os.environ)
-    if instance.folder.parent != own or own == home_of.SYSTEM:
-        return None
-    try:
-        uid = theirs.lstat().st_uid
-    except OSError:
-        return None
-    if uid == os.geteuid():
-        return f"not here but in {theirs}, which is this user's own"
-    return f"not started by this user; {theirs} is owned by {user(uid)}"
-
-
-def to_reach(instance: StateDir, command: str) -> str:
-    """The command for the instance of that name that the host's units have: its owner says where
-    it is, and everybody else asks root.
-    """
-    theirs = home_of.SYSTEM / instance.name
-    with contextlib.suppress(OSError):
-        if theirs.lstat().st_uid == os.geteuid():
-            where = f"GLM5_SERVE_STATE_DIR={home_of.SYSTEM}"
-            return f"`env {where} glm5-serve {command} --profile {instance.name}`"
-    return f"`sudo glm5-serve {command} --profile {instance.name}`"
-
-
-def require_started(instance: StateDir, command: str) -> None:
-    """Raise UserError for one that this user never started, and that the host's units have: he is
-    told whose it is, and not to start another one beside it.
-    """
-    if not instance.folder.exists() and (theirs := of_the_host(instance)):
-        name = instance.name
-        raise UserError(f"{name}: {theirs}", fix=to_reach(instance, command), status=Exit.NO)
 
 
 def has_launcher(instance: StateDir) -> bool:
@@ -271,26 +242,61 @@ def _asked(home: Path, name: str) -> StateRecord:
         return StateRecord(name, "unknown", reason=why, parts=("profile", "state", "reason"))
 
 
-def down(instance: StateDir, *, now: bool) -> str:
-    """Stop an instance and wait until nothing of it is left; in words, what was done.
+def down(instance: StateDir, *, now: bool, tell: Callable[[str], None] = lambda line: None) -> str:
+    """Stop an instance and wait until nothing of it is left; in words, what was done. `tell` gets
+    what takes time meanwhile.
 
     The launcher drains; `now` has it kill instead, and kills what does not go. Stopping what is not
     up is no error. Raises UserError where something of it stays.
     """
-    told = signalled(instance, NOW if now else DOWN, now=now)
+    number = NOW if now else DOWN
+    if held := whose.astray(instance):
+        said = stopping.end_astray(instance, held, number, partial(_await, instance, now=now))
+        is_ours = instance.folder.lstat().st_uid == os.geteuid()
+        return said + (_settle(instance, instance.look()) if is_ours else "")
+    drain = stopping.Drain(instance, tell)
+    told = signalled(instance, number, now=now)
     if told is None:
         remove_key(str(instance.folder / "config.yaml"))  # what a killed launcher left
         seen = instance.look()
-        return f"{instance.name} is not up: {seen.state}, {seen.reason}" + _clear(instance, now=now)
+        left = _clear(instance, now=now)
+        return f"{instance.name} is not up: {seen.state}, {seen.reason}{left}" + _settle(
+            instance, seen
+        )
     with os.fdopen(told.pidfd):
-        if now:
-            done = _hurry(instance, told)
-            remove_key(str(instance.folder / "config.yaml"))
-            return f"{instance.name} is down" + done + _clear(instance, now=True)
-        alive = living(instance, told)
-        while alive():
-            _is_over(told, 0.5)
-    return f"{instance.name} is down" + _clear(instance, now=False)
+        done = _await(instance, told, now=now, look=drain.look)
+    if now:
+        remove_key(str(instance.folder / "config.yaml"))
+    else:
+        done += drain.end()
+    return f"{instance.name} is down{done}" + _clear(instance, now=now)
+
+
+def _await(
+    instance: StateDir,
+    told: Signalled,
+    *,
+    now: bool,
+    look: Callable[[], None] = lambda: None,
+) -> str:
+    """Wait until a launcher that was told to go is gone; in words, what that took."""
+    if now:
+        return _hurry(instance, told)
+    alive = living(instance, told)
+    while alive():
+        _is_over(told, 0.5)
+        look()
+    return ""
+
+
+def _settle(instance: StateDir, seen: StateRecord) -> str:
+    """Have what was dead, or had failed, be stopped, as somebody took it down: its alert ends. In
+    words, that it is.
+    """
+    if seen.state not in ("dead", "failed"):
+        return ""
+    reason = f"taken down by `glm5-serve down`; it was {seen.state}: {seen.reason}"
+    return "; it is stopped now" if verdict.leave(instance, "stopped", reason) else ""
 
 
 def living(instance: StateDir, told: Signalled) -> Callable[[], bool]:
@@ -339,7 +345,7 @@ def _hurry(instance: StateDir, told: Signalled) -> str:
     if not _is_over(told, HEARD_WITHIN) and (why := halted(told.pid)):
         raise UserError(
             f"the launcher of {instance.name} (pid {told.pid}) was killed, and {why}",
-            fix=f"{THAW} has it die, then `glm5-serve down --now --profile {instance.name}` again",
+            fix=f"{THAW} has it die: SIGKILL waits for pid {told.pid} there",
             status=Exit.NO,
         )
     if not _is_over(told, 0.0):
@@ -415,12 +421,12 @@ def signalled(instance: StateDir, number: int, *, now: bool = False) -> Signalle
         if told is not None or not instance.is_held():
             return told
         time.sleep(0.05)
+    who = f"`fuser -v {instance.lock.path}` as root names the process that does it"
+    ends = f"`glm5-serve down --now --profile {instance.name}` ends it"
     raise UserError(
-        f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is",
-        fix=(
-            f"`glm5-serve down --now --profile {instance.name}` ends it;"
-            f" `fuser -v {instance.lock.path}` names the process that does it"
-        ),
+        f"{instance.name} has been coming up for {YOUNG:g} s, and no launcher has said who it is"
+        + ("; who holds its lock is not to be seen, and got no signal" if now else ""),
+        fix=f"{who}, `kill -9 PID` ends that" if now else f"{ends}; {who}",
         status=Exit.NO,
     )
 
@@ -434,13 +440,13 @@ def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
     try:
         if (told := instance.signal(number)) is not None:
             return told
-        pid = namelock.holder(instance.folder)
+        pid = _holder(instance, young=young)
         if pid is None or not (young or (is_launcher(pid) and not instance.is_held())):
             return None
         with contextlib.ExitStack() as undo:
             told = Signalled(pid, os.pidfd_open(pid))
             undo.callback(os.close, told.pidfd)
-            if namelock.holder(instance.folder) == pid:
+            if _holder(instance, young=young) == pid:
                 signal.pidfd_send_signal(told.pidfd, number)
                 undo.pop_all()
                 return told
@@ -450,6 +456,14 @@ def _told(instance: StateDir, number: int, *, young: bool) -> Signalled | None:
         fix = f"run it as the user of that process: `ps -fp $(fuser {instance.lock.path})`"
         raise UserError(f"the launcher of {instance.name} is another user's", fix=fix) from None
     return None
+
+
+def _holder(instance: StateDir, *, young: bool) -> int | None:
+    """Who holds an instance, by the name of its folder; one that is `young` by its lock, too."""
+    if (pid := namelock.holder(instance.folder)) is not None or not young:
+        return pid
+    held = holder(instance.folder, instance.lock.path)
+    return held.pid if held and held.uid == os.geteuid() else None
 
 
 def require_here(instance: StateDir) -> None:

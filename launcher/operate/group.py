@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from launcher.gateway.instances import plan_of
+from launcher.operate import whose
 from launcher.serve.group import called
 from launcher.statedir.folder import StateDir
 
@@ -11,7 +12,7 @@ def stop_means(instance: StateDir) -> str:
     """What the stop of a node means for the others of its group; "" for a server of one host, and
     for one that is not up or whose plan cannot be read.
     """
-    made = plan_of(instance) if instance.is_held() else None
+    made = plan_of(instance) if instance.is_held() and not whose.astray(instance) else None
     if made is None or not made.nodes:
         return ""
     if not made.follows:

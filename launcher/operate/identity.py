@@ -26,6 +26,7 @@ import click
 
 from launcher.errors import UserError, in_words
 from launcher.files.ownership import described, require_private, require_steady, user
+from launcher.operate import whose
 from launcher.statedir import namelock
 from launcher.statedir.folder import StateDir
 
@@ -55,13 +56,17 @@ class Owner:
         return cls(uid, found.pw_gid, found.pw_dir, found.pw_name)
 
 
-def enter(instance: StateDir, *, writing: bool = False) -> StateDir:
+def enter(instance: StateDir, *, writing: bool = False, ending: bool = False) -> StateDir:
     """The instance, for this user to read, or to change (`writing`); root has become its owner, for
     good.
 
     Raises UserError where this user may not, and where the owner cannot do here what root asks
-    for.
+    for; also for a launcher whose folder was given away, which can only be ended (`ending`).
     """
+    whose.require_own(instance)
+    if ending and whose.astray(instance):
+        return StateDir(instance.folder.parent.absolute(), instance.name)
+    whose.require_together(instance)
     instance = become_owner(instance)
     try:
         owner = instance.folder.lstat().st_uid
@@ -103,6 +108,8 @@ def become_owner(instance: StateDir) -> StateDir:
                 f" {instance.name}` stops it then"
             )
         raise UserError(what, fix=fix)
+    if os.geteuid() == 0 and whose.astray(instance):
+        return instance  # nothing there is believed, whoever reads it
     if os.geteuid() == 0 and status.st_uid != 0:
         _become(Owner.of(status.st_uid), instance)
     elif os.geteuid() == 0:

@@ -19,9 +19,8 @@ from launcher.gateway import NAME as GATEWAY
 from launcher.gateway import instances
 from launcher.gateway.settings import Options
 from launcher.lint.notes import noted
-from launcher.operate import control, gateway
+from launcher.operate import control, gateway, whose
 from launcher.operate.running import plan_of
-from launcher.operate.unit_files import SERVED, Wish
 from launcher.operate.up import (
     Screen,
     places,
@@ -88,7 +87,7 @@ def _require_startable(instance: StateDir, *, named: bool) -> None:
     """Raise UserError where what is not up is not to be started by a restart: what nobody named
     was stopped, and stays so.
     """
-    control.require_started(instance, "restart")
+    whose.require_own(instance, "restart")
     last, name = instances.plan_of(instance), instance.name
     if last and last.name != name:  # of a state folder that somebody put together
         what = f"{instance.plan} is the plan of {last.name}, not of {name}"
@@ -96,10 +95,9 @@ def _require_startable(instance: StateDir, *, named: bool) -> None:
     if last and last.engine == GATEWAY:
         fix = f"`glm5-serve gateway up {name}`"
         raise UserError(f"gateway {name} is not up", fix=fix, status=Exit.NO)
-    unit = Wish(name)
-    if unit.drop_ins.exists() and instance.folder.parent == SERVED:
+    if unit := whose.unit_of(instance):
         what = f"{name} is not up, and is systemd's to start"
-        raise UserError(what, fix=f"`systemctl start {unit.instance}`", status=Exit.NO)
+        raise UserError(what, fix=f"`systemctl start {unit}`", status=Exit.NO)
     if not named:
         fix = f"`glm5-serve up {name}`, or as it was started before: `glm5-serve restart {name}`"
         raise UserError(f"{name} is not up", fix=fix, status=Exit.NO)

@@ -15,7 +15,7 @@ from launcher.engines.server import Server
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import guarded
 from launcher.host.peer import Peer
-from launcher.operate import control
+from launcher.operate import control, whose
 from launcher.plan import plan
 from launcher.redact.keys import read_key
 from launcher.serve.smoke import Result, examine, explained
@@ -68,7 +68,7 @@ def smoke(instance: StateDir) -> Result:
 
     Raises UserError when it is not up, or its profile asks none.
     """
-    control.require_started(instance, "smoke")
+    whose.require_own(instance, "smoke")
     if not instance.is_held():
         fix = f"`glm5-serve up --profile {instance.name}`"
         raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)

@@ -14,7 +14,7 @@ from pathlib import Path
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import programs
 from launcher.files.placing import place
-from launcher.operate import unit_files
+from launcher.operate import unit_files, whose
 from launcher.operate.unit_files import DROP_INS, GATEWAY, HOST, METRICS, SERVICE, USER, Wish
 from launcher.redact.keys import read_key
 
@@ -24,6 +24,7 @@ NO_COMMANDS = f"no {HOST}: doctor finds no setting here that is to be made at ea
 def install(wish: Wish, host_commands: Sequence[str], tell: Callable[[str], None]) -> None:
     """Write the units and have systemd know them; nothing is started. Raises UserError."""
     _require_reach(wish)
+    whose.require_not_by_hand(wish)
     made = unit_files.files(wish, host_commands)
     for path in made:
         _require_place(path, wish.root)

@@ -31,6 +31,7 @@ from launcher.gateway import NAME as GATEWAY
 from launcher.gateway.instances import plan_of
 from launcher.host.facts import Engine
 from launcher.lint.notes import noted
+from launcher.operate import whose
 from launcher.plan.findings import Severity
 from launcher.plan.plan import Plan, to_json
 from launcher.serve import capabilities, leftovers
@@ -125,6 +126,7 @@ def claimed(instance: StateDir) -> Claim:
     UserError.
     """
     signal.signal(NOW, _be_ended)
+    whose.require_startable(instance, os.environ)
     return instance.claim(partial(require_nothing_left, instance))
 
 

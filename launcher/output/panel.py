@@ -66,6 +66,7 @@ def instance(seen: Seen, width: int, signs: Signs, now: float) -> list[Line]:
     record = seen.record
     elapsed = seconds_since(record.since, now)
     since = f"  {duration(elapsed)}" if elapsed is not None else ""
+    since = f"  last seen{since[1:]} ago" if since and record.state == "dead" else since
     state = (record.state, f"bold {COLOURS.get(record.state, 'red')}")
     worse = ("  degraded", "bold red") if _degraded(record) else ("", "")
     head: Line = ((record.profile, "bold"), ("  ", ""), state, worse, (since, ""))

@@ -48,8 +48,14 @@ def next_step(seen: StateRecord) -> None:
     """
     if seen.engine == GATEWAY:
         return
-    if seen.state in ("failed", "dead"):
-        nextstep.tell((f"events -p {seen.profile} --kind death", "what it died of"))
+    if seen.state == "failed":
+        kind = " --kind death" if any(seen.deaths.values()) else ""
+        nextstep.tell((f"events -p {seen.profile}{kind}", "what happened"))
+    elif seen.state == "dead":
+        nextstep.tell(
+            (f"up {seen.profile} --detach", "start it again"),
+            (f"down -p {seen.profile}", "leave it stopped: its alert ends"),
+        )
     elif seen.canary and seen.canary.degraded:
         nextstep.tell(
             (f"events -p {seen.profile} --kind canary", "what it answered"),
@@ -63,7 +69,8 @@ def _head(seen: StateRecord) -> Text:
     """Its name, its state, and since when."""
     from launcher.output.console import words
 
-    began = f"  since {local(seen.since)}{_ago(seen.since)}" if seen.since else ""
+    since = "last seen" if seen.state == "dead" else "since"
+    began = f"  {since} {local(seen.since)}{_ago(seen.since)}" if seen.since else ""
     colour = f"bold {COLOURS.get(seen.state, 'red')}"
     worse = ("  degraded", "bold red") if seen.canary and seen.canary.degraded else ""
     return words((seen.profile, "bold"), "  ", (seen.state, colour), worse, began)
@@ -141,6 +148,7 @@ def status_of_all(every: Sequence[StateRecord], *, as_json: bool) -> None:
     table = table_of("profile", "state", "since", "endpoint", "reason")
     for seen in every:
         began = f"{local(seen.since)}{_ago(seen.since)}" if seen.since else "-"
+        began = f"last seen {began}" if seen.since and seen.state == "dead" else began
         state = words((seen.state, f"bold {COLOURS.get(seen.state, 'red')}"))
         where = words(_where(seen) or "-")
         table.add_row(words(seen.profile), state, began, where, words(_why_so(seen)))

@@ -95,9 +95,10 @@ class StateDir:
         for path in (*older[:-KEPT_STACKS], self.stacks(run)):
             guarded.remove(path)
 
-    def claim(self, check: Callable[[], None] = lambda: None) -> Claim:
+    def claim(self, check: Callable[[], None] = lambda: None, *, sign: bool = True) -> Claim:
         """Become the one launcher of this profile: descriptors to be kept for life. `check` may
-        refuse while it is held, and what the last launcher left to be known by is still there.
+        refuse while it is held, and what the last launcher left to be known by is still there; so
+        it is for who launches nothing (`sign`).
 
         Raises UserError when another launcher holds it, the folder cannot be written, or not by
         us alone.
@@ -111,7 +112,7 @@ class StateDir:
         except OSError as error:
             raise self.cannot_write(error) from None
         try:
-            return Claim(self._take_lock(check), name)
+            return Claim(self._take_lock(check, sign=sign), name)
         except BaseException:
             if name is not None:
                 os.close(name)
@@ -128,7 +129,7 @@ class StateDir:
                     self.folder.rmdir()
         claim.release()
 
-    def _take_lock(self, check: Callable[[], None]) -> int:
+    def _take_lock(self, check: Callable[[], None], *, sign: bool) -> int:
         try:
             self._make_folder()
             require_private(self.folder)
@@ -141,7 +142,8 @@ class StateDir:
         try:
             self._probe_disk()
             check()
-            self.lock.sign(lock)
+            if sign:
+                self.lock.sign(lock)
         except OSError as error:
             os.close(lock)
             raise self.cannot_write(error) from None

@@ -17,6 +17,8 @@ import struct
 import time
 from pathlib import Path
 
+from launcher.statedir.processes import is_here
+
 BACKLOG = 4096  # who asks for the holder stays in the queue, for nobody takes them out
 _CREDENTIALS = struct.Struct("3i")  # ucred: pid, uid, gid
 
@@ -71,7 +73,7 @@ def holder(folder: Path) -> int | None:
             return None
         sent = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(sent)
-    return pid if uid in (0, os.geteuid()) and _is_here(pid) else None
+    return pid if uid in (0, os.geteuid()) and is_here(pid) else None
 
 
 def _name(folder: Path) -> bytes:
@@ -84,15 +86,6 @@ def _name(folder: Path) -> bytes:
     above = next(path for path in real.parents if path.exists())
     told = f"{real}\0{above.stat().st_dev}".encode(errors="surrogateescape")
     return f"\0glm5-serve/{os.geteuid()}/{hashlib.sha256(told).hexdigest()[:32]}".encode()
-
-
-def _is_here(pid: int) -> bool:
-    """Whether a process lives in this PID namespace, and not in one of a container below it."""
-    with contextlib.suppress(OSError, IndexError):
-        status = Path(f"/proc/{pid}/status").read_text()
-        numbers = [line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")]
-        return pid > 0 and len(numbers[0]) == 1
-    return False
 
 
 def _by_command(folder: Path) -> int | None:

@@ -35,10 +35,7 @@ def is_alive(launcher: LauncherRecord, owner: int) -> bool:
     """Whether the process that a state file names is still the same, a launcher, and its `owner`'s
     or ours.
     """
-    pid = launcher.pid
-    if launcher.boot_id != boot_id() or start_ticks(pid) != launcher.start_ticks:
-        return False
-    return _uid(pid) in (owner, os.geteuid()) and is_launcher(pid)
+    return uid_of(launcher.pid) in (owner, os.geteuid()) and is_same(launcher)
 
 
 def is_launcher(pid: int) -> bool:
@@ -62,7 +59,7 @@ def launchers() -> Iterator[tuple[int, int, Path]]:
             words = (entry / "cmdline").read_bytes().split(b"\0")
             folder = os.fsdecode(words[words.index(PROGRAM) + 1])
             pid = int(entry.name)
-            if (uid := _uid(pid)) is not None and folder.startswith("/"):
+            if (uid := uid_of(pid)) is not None and folder.startswith("/"):
                 yield pid, uid, Path(folder)
 
 
@@ -73,7 +70,7 @@ def has_program(pid: int) -> bool:
     return False
 
 
-def _uid(pid: int) -> int | None:
+def uid_of(pid: int) -> int | None:
     """Whose a process is.
 
     Who owns its folder in /proc is not asked: root does, where nobody may trace it.
@@ -118,6 +115,23 @@ def _is_frozen(pid: int) -> bool:
                 if state.exists() and state.read_text().strip() != "THAWED":
                     return True
     return False
+
+
+def is_here(pid: int) -> bool:
+    """Whether a process lives in this PID namespace, and not in one of a container below it."""
+    with contextlib.suppress(OSError, IndexError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        numbers = [line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:")]
+        return pid > 0 and len(numbers[0]) == 1
+    return False
+
+
+def is_same(launcher: LauncherRecord) -> bool:
+    """Whether the process that a state file names is still the same, and a launcher, whoever's."""
+    pid = launcher.pid
+    if launcher.boot_id != boot_id() or start_ticks(pid) != launcher.start_ticks:
+        return False
+    return is_launcher(pid)
 
 
 def pid_namespace() -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import time
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from launcher import printable
 from launcher.errors import in_words
 from launcher.files import guarded, reading
+from launcher.files.ownership import user
 from launcher.files.reading import UnfitError
 from launcher.statedir import namelock
 from launcher.statedir.events import Event, parsed
@@ -25,17 +27,22 @@ from launcher.statedir.processes import (
     has_program,
     is_alive,
     is_elsewhere,
+    is_same,
     run_state,
     start_ticks,
+    uid_of,
 )
 from launcher.statedir.schema import OtherSchemaError, if_any, whole
 from launcher.statedir.session import Session
 from launcher.statedir.state import BARE, LauncherRecord, Pids, StateRecord
+from launcher.statedir.times import told
 
 LARGEST_STATE = 1 << 20  # bytes; it has some two thousand
 LARGEST_END = 64 << 10  # bytes of events that are looked at for the last state
 NEVER = "never started here"
 BEING_LAUNCHED = "being launched"  # `up` judges the host: there is no state yet
+# What a launcher writes while it lives, and nobody else does.
+SIGNS = ("state.json", "events.jsonl", "readings.json", "server.log")
 FINAL = ("stopped", "failed")  # states that a launcher ends in
 
 
@@ -63,10 +70,7 @@ class Status:
         except FileNotFoundError:
             return self._bare("starting", BEING_LAUNCHED) if held else self._bare("stopped", NEVER)
         except PermissionError:
-            place = f"GLM5_SERVE_STATE_DIR={self._folder.parent.absolute()}"  # root's is another
-            words = ["sudo", "env", place, "glm5-serve", "status", "--profile", self._name]
-            ask = f"`{shlex.join(words)}` shows how it is"
-            return self._bare("unknown", f"{self._path} may not be read by this user: {ask}")
+            return self._bare("unknown", self._closed())
         except UnfitError as error:
             return self._bare("unknown", f"{error.filename} {in_words(error)}")
         except OtherSchemaError as error:
@@ -78,9 +82,38 @@ class Status:
             return self._bare("unknown", f"{self._path} was not written by glm5-serve: {error}")
         if held and same:
             return self._living(seen, launcher)
+        if held and is_same(launcher) and not is_elsewhere(launcher):
+            return self._bare("unknown", self._given_away(launcher))
         if held and not self._is_going(launcher):
             return self._bare("starting", BEING_LAUNCHED)
         return self._ended(seen, launcher)
+
+    def _closed(self) -> str:
+        """Why its state file may not be read by this user, and what shows it."""
+        with contextlib.suppress(OSError):
+            file, folder = self._path.lstat().st_uid, self._folder.lstat().st_uid
+            if file != folder:
+                gone = "" if self._lock.is_held() else f": `rm {self._path}` as root removes it"
+                return (
+                    f"{self._path} is owned by {user(file)}, and its folder by {user(folder)}, to"
+                    f" whom it is closed{gone}"
+                )
+        place = f"GLM5_SERVE_STATE_DIR={self._folder.parent.absolute()}"  # root's is another
+        words = ["sudo", "env", place, "glm5-serve", "status", "--profile", self._name]
+        ask = f"`{shlex.join(words)}` shows how it is"
+        return f"{self._path} may not be read by this user: {ask}"
+
+    def _given_away(self, launcher: LauncherRecord) -> str:
+        """What is the case where its launcher lives, and is neither its folder's owner's nor this
+        user's.
+        """
+        folder, runs_as = self._folder.lstat().st_uid, uid_of(launcher.pid)
+        return (
+            f"its launcher (pid {launcher.pid}) runs as"
+            f" {'another user' if runs_as is None else user(runs_as)}, and {self._folder} was given"
+            f" to {user(folder)} meanwhile: `glm5-serve down --profile {self._name}` as root ends"
+            " it"
+        )
 
     def _recorded(self) -> tuple[StateRecord, LauncherRecord]:
         """What the state file tells, and of which launcher. Raises OSError, ValueError."""
@@ -88,6 +121,14 @@ class Status:
         if seen.launcher is None:
             raise ValueError("it names no launcher")
         return seen, seen.launcher
+
+    def last(self) -> StateRecord | None:
+        """What the state file tells, whoever holds the instance now; None where it tells
+        nothing.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            return self._recorded()[0]
+        return None
 
     def _json(self) -> Any:
         """What the state file holds. Raises OSError; ValueError also where it is a copy of another
@@ -121,7 +162,17 @@ class Status:
             return seen.but(state=last.fields["state"], reason=reason, since=last.time)
         pid, was = launcher.pid, seen.state
         reason = f"the launcher (pid {pid}) died unexpectedly (killed?) while {was}"
-        return seen.but(state="dead", reason=reason)
+        return seen.but(state="dead", reason=reason, since=self._last_sign(seen.since))
+
+    def _last_sign(self, since: str | None) -> str | None:
+        """When its launcher is last known to have lived: when it wrote one of its files last. It
+        has no later word of its own, and nobody else wrote down when it died.
+        """
+        written = list[float]()
+        for name in SIGNS:
+            with contextlib.suppress(OSError):
+                written.append((self._folder / name).lstat().st_mtime)
+        return max([told(at) for at in written if at <= time.time()] + [since or ""]) or None
 
     def _last_told(self, since: str) -> Event | None:
         """The final state that the events end with, told after the state file's; None where they

@@ -15,12 +15,17 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 
 def now_text() -> str:
     """The time of day as the files say it: UTC, ISO 8601, milliseconds."""
-    seconds, fraction = divmod(time.time(), 1)
-    return _text(seconds, int(fraction * 1000))
+    return told(time.time())
 
 
 def _text(seconds: float, milliseconds: int = 0) -> str:
     return time.strftime(f"{STAMP}.{milliseconds:03d}Z", time.gmtime(seconds))
+
+
+def told(seconds: float) -> str:
+    """Seconds since 1970 as the files say a time."""
+    whole, fraction = divmod(seconds, 1)
+    return _text(whole, int(fraction * 1000))
 
 
 def moment(said: str, now: float) -> str:

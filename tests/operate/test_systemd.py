@@ -229,6 +229,52 @@ def test_what_doctor_refuses_is_failed_and_not_tried_again(host: Host) -> None:
     assert "/srv/model has no config.json" in host.journal("-u", UNIT)
 
 
+def test_a_refused_start_is_told_by_the_state_too(host: Host) -> None:
+    """Nobody reads the journal for an alert."""
+    host.prepare()
+    assert host.start().returncode == 0
+    host.run("sed", "-i", "s/^tp-size/tp-sizee/", "/etc/glm5-serve/profiles/stub.toml")
+    assert host.systemctl("restart", UNIT, check=False).returncode == 1
+
+    seen = host.status()
+    assert seen["state"] == "failed"
+    assert "its start was refused: 1 check fails: engine-options" in str(seen["reason"])
+    assert "its start was refused" in host.run(COMMAND, "events", "-p", "stub", "-n", "1").stdout
+    assert 'state="failed"} 1.0' in host.run(COMMAND, "metrics").stdout
+
+
+def test_what_is_up_by_hand_and_its_unit_do_not_take_it_from_each_other(host: Host) -> None:
+    host.prepare()
+    by_hand = host.run(COMMAND, "up", "stub", "-d")
+    assert f"note: {UNIT} is there for stub, too" in by_hand.stderr
+    host.run(COMMAND, "down", "stub")
+    profile = "/etc/glm5-serve/profiles/other.toml"
+    text = host.run("sed", f"s/{PORT}/{PORT + 1}/", "/etc/glm5-serve/profiles/stub.toml").stdout
+    host.write(profile, text)
+    host.run(COMMAND, "up", "other", "-d")
+    install = host.run(COMMAND, "systemd", "install", "other", check=False)
+    assert install.returncode == 1
+    assert "other is up, started by hand, as root (uid 0)" in install.stderr
+    # of a package, or enabled by hand: systemd has given the folder away before anything is run
+    other = UNIT.replace("stub", "other")
+    assert host.systemctl("start", other, check=False).returncode == 1
+    assert "was given to glm5-serve" in host.journal("-u", other)
+    seen = host.run(COMMAND, "status", "-p", "other", check=False)
+    assert "its launcher" in seen.stdout
+    down = host.run(COMMAND, "down", "--now", "-p", "other")
+    assert "other is down: its launcher" in down.stdout
+    host.systemctl("reset-failed", other)
+    host.systemctl("start", other)
+
+    up = host.run(COMMAND, "up", "other", "-d", check=False)
+    assert up.returncode == 78
+    assert "other is already up" in up.stderr
+    assert f"`systemctl restart {other}`" in up.stderr
+    host.run("chown", "-R", "root", f"{STATE}/other")
+    assert host.run(COMMAND, "down", "-p", "other").returncode == 0
+    assert host.show(other, "ActiveState")["ActiveState"] == "inactive"
+
+
 def test_a_server_that_gave_up_is_failed_and_not_tried_again(host: Host) -> None:
     host.prepare()
     host.faults(exit_at="parse", exit_code=2)
