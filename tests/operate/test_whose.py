@@ -124,6 +124,12 @@ def test_another_users_instance_is_refused_alike(
     monkeypatch.setattr(sys, "argv", ["glm5-serve", "down", "glm5"])
     (tmp_path / "system/glm5").mkdir(parents=True)
     mine = StateDir(tmp_path / "mine", "glm5")
+    own = whose.elsewhere(mine)
+    place = f"env GLM5_SERVE_STATE_DIR={tmp_path}/system"
+    assert own is not None
+    assert own.what.endswith("which is this user's own")
+    assert own.command("down", "glm5") == f"`{place} glm5-serve down glm5`"
+    monkeypatch.setattr(os, "geteuid", lambda: OTHER)
     for writing in (False, True):
         with pytest.raises(UserError, match="not started by this user") as refused:
             identity.enter(mine, writing=writing)
