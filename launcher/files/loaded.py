@@ -115,6 +115,7 @@ class _Look:
             return
         for entry in _entries(site):
             if entry.name.endswith(".pth"):
+                yield from _told(f"{site} is read at its start", self._entry(entry))
                 for path in _named_in(site, entry.name):
                     yield from _told(f"{entry.path} names {path}", self._importable(path))
                     yield from self._of_site(path)

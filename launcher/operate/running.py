@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from launcher import nesting
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import guarded
@@ -61,8 +61,8 @@ def smoke(instance: StateDir) -> Result:
     ) -> tuple[int, bytes]:
         status, answer = web.talk(server, method, path, body, within)
         with contextlib.suppress(ValueError, LookupError, TypeError):  # a stream, a tool's call
-            asked = str(json.loads(body or "")["messages"][-1]["content"])
-            told = str(json.loads(answer)["choices"][0]["message"]["content"])
+            asked = str(nesting.of_json(body or "")["messages"][-1]["content"])
+            told = str(nesting.of_json(answer)["choices"][0]["message"]["content"])
             said.setdefault(asked, server.words(told, len(told)))
         return status, answer
 
