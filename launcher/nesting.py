@@ -19,10 +19,16 @@ def of_json(text: str | bytes) -> Any:
         told = json.loads(text)
     except RecursionError:
         raise ValueError(WHY) from None
-    opened = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
-    if sum(text.count(mark) for mark in opened) > DEEPEST and _is_deep(told):  # type: ignore[arg-type]
+    if _opened(text) > DEEPEST and _is_deep(told):
         raise ValueError(WHY)
     return told
+
+
+def _opened(text: str | bytes) -> int:
+    """The lists and tables that a text has at most."""
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
 
 
 def _is_deep(told: object) -> bool:

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launcher import stdio
-from launcher import nesting
+from launcher import nesting, stdio
 from launcher.errors import Exit, UserError
 from launcher.errors import in_words as in_words_of
 
