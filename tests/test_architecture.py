@@ -178,6 +178,7 @@ NAMES_IT = {
     "host/collectors/engine_child.py": "folders of kernels; it runs without this package",
     "knowledge/nccl.py": "a table: variables that nobody reads, and what is meant",
     "engines/descriptions.py": "a table: what options and variables are for",
+    "files/loaded.py": "variables that name libraries, of whichever engine",
     "lint/around.py": "which defaults a published port was held against",
 }
 

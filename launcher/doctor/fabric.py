@@ -45,7 +45,7 @@ def deep(
         _require_idle(host)
     env = {BY_BUS: "PCI_BUS_ID", **environ, **plan.env, "PYTHONUNBUFFERED": "1"}
     try:
-        python = programs.find(plan.python, env)
+        python = programs.find_python(plan.python, env)
     except programs.NoProgramError as error:
         return findings(Proof(ended={-1: str(error)}), ranks, host, plan, backend, deadline)
     with tempfile.TemporaryDirectory(prefix="glm5-deep-") as folder:

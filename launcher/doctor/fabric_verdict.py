@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass, field
 
-from launcher import counting
+from launcher import counting, nesting
 from launcher.doctor.checks import LIVE, Check, judge
 from launcher.engines.engine import dialect
 from launcher.engines.target import of
@@ -63,7 +62,7 @@ class Proof:
     def hear(self, line: str) -> None:
         """Take in one line."""
         try:
-            words = json.loads(line)
+            words = nesting.of_json(line)
         except ValueError:
             # something printed into it: the step is told late, and its deadline watches over that
             return

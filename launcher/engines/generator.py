@@ -4,12 +4,13 @@ in the engine's folder, found by `engine.generator`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from launcher import nesting
 
 LONGEST = 1e7  # seconds of anything that is measured
 MOST = 10**9  # tokens of a request
@@ -36,7 +37,7 @@ def result(text: str) -> Sample:
     is told of its requests. What else is in it, settings and a key among them, is not kept. Raises
     ValueError for what no generator can have seen.
     """
-    said = json.loads(text)
+    said = nesting.of_json(text)
     try:
         rows = zip(*(said[name] for name in LISTS), strict=True)
         return Sample(_seconds(said["duration"]), tuple(_answer(*row) for row in rows))

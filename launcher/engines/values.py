@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from launcher import nesting
 from launcher.engines.slips import near
 from launcher.knowledge import forks
 
@@ -73,7 +73,7 @@ def scaled_or_auto(text: str) -> int:
 
 def json_object(text: str) -> Mapping[str, object]:
     """JSON in braces. Raises ValueError for all else, other JSON too."""
-    told: object = json.loads(text)
+    told: object = nesting.of_json(text)
     if not isinstance(told, dict):
         raise ValueError(f"{text!r} is no object")
     return told
@@ -81,7 +81,7 @@ def json_object(text: str) -> Mapping[str, object]:
 
 def json_or_text(text: str) -> Any:
     """What stands in braces as JSON, all else as it is. Raises ValueError for bad JSON."""
-    return json.loads(text) if BRACED.fullmatch(text) else text
+    return nesting.of_json(text) if BRACED.fullmatch(text) else text
 
 
 def folded(text: str) -> str:
@@ -95,7 +95,7 @@ def of_member(member: str, text: str) -> Any:
     """
     if member.endswith("+"):
         return text.split(",")
-    for read in (json.loads, scaled):
+    for read in (nesting.of_json, scaled):
         try:
             return read(text)
         except (ValueError, RecursionError):
@@ -109,7 +109,7 @@ TYPES: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),
     "size": (size, "a whole number, or one like 128k or 128Ki"),
-    "json": (json.loads, "JSON"),
+    "json": (nesting.of_json, "JSON"),
     "object": (json_object, "JSON in braces, {...}"),
     "scaled": (scaled, "a whole number, or one like 128k (128,000) or 128K (131,072)"),
     "scaled_or_auto": (

@@ -8,6 +8,7 @@ else in it, as many distributions make it for each user.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import stat
@@ -19,6 +20,8 @@ from launcher import printable
 from launcher.errors import UserError
 
 ELSEWHERE = "choose another place with GLM5_SERVE_STATE_DIR"
+MOST_LINKS = 40  # on a way, as the kernel counts
+SYSTEM_USERS = 1000  # users below are the distribution's own
 BELOW = "it lies below a folder that is not safe: "
 
 
@@ -40,9 +43,9 @@ def of_file(path: Path) -> Doubt | None:
     one if it is sticky, as /tmp is: nobody renames there what is another's. Raises OSError for what
     is not there, or behind a closed folder.
     """
-    if here := _of(path.lstat(), path, "", sticky_is_fine=False):
+    if here := of_seen(path.lstat(), path, "", sticky_is_fine=False):
         return here
-    above = (_of(folder.lstat(), folder, BELOW, sticky_is_fine=True) for folder in path.parents)
+    above = (of_seen(folder.lstat(), folder, BELOW, sticky_is_fine=True) for folder in path.parents)
     return next(filter(None, above), None)
 
 
@@ -51,14 +54,52 @@ def of_program(path: Path) -> Doubt | None:
 
     `path` is absolute. Raises OSError for what is not there.
     """
-    links = [place for place in (path, *path.parents) if place.is_symlink()]
-    for link in links:
-        if not _is_trusted(link.lstat().st_uid):
-            name = printable.line(str(link))
-            fix = f"`chown -h {_name(os.geteuid())} {shlex.quote(name)}`"
-            return Doubt(f"{name} is a link {described(link.lstat())}", fix)
-    places = [path.resolve(), path.parent.resolve(), *(link.parent.resolve() for link in links)]
-    return next(filter(None, map(of_file, places)), None)
+    path.lstat()
+    return of_way(path, shared_is_fine=False)
+
+
+def of_way(path: Path, *, shared_is_fine: bool = True) -> Doubt | None:
+    """Who else may change what lies at a path: each folder and each link that leads there, and
+    itself.
+
+    `path` is absolute. Where nothing is there, who else may put it there. The folder that holds it,
+    or a link to it, may be a sticky one that others write, as /tmp is, where `shared_is_fine`.
+    Raises OSError for a path that leads nowhere, or behind a closed folder.
+    """
+    at, rest, links = Path("/"), list(path.parts[1:]), 0
+    while rest:
+        name = rest.pop(0)
+        place = at / name if name != ".." else at.parent
+        try:
+            seen = place.lstat()
+        except FileNotFoundError:
+            return of_seen(at.lstat(), at, BELOW)
+        is_held = not rest or stat.S_ISLNK(seen.st_mode)
+        if is_held and not shared_is_fine and (doubt := of_seen(at.lstat(), at, BELOW)):
+            return doubt
+        if stat.S_ISLNK(seen.st_mode):
+            if doubt := of_link(seen, place):
+                return doubt
+            if (links := links + 1) > MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            to = place.readlink()
+            at, rest = (Path("/") if to.is_absolute() else at), [*to.parts, *rest]
+            rest = rest[1:] if to.is_absolute() else rest
+            continue
+        on_the_way = BELOW if rest else ""
+        if doubt := of_seen(seen, place, on_the_way, sticky_is_fine=bool(rest)):
+            return doubt
+        at = place
+    return None
+
+
+def of_link(seen: os.stat_result, place: Path) -> Doubt | None:
+    """Who else has put a link there; its own mode says nothing."""
+    if _is_trusted(seen.st_uid):
+        return None
+    name = printable.line(str(place))
+    fix = f"`chown -h {_name(os.geteuid())} {shlex.quote(name)}`"
+    return Doubt(f"{name} is a link {described(seen)}", fix)
 
 
 def of_current_folder() -> Doubt | None:
@@ -66,12 +107,13 @@ def of_current_folder() -> Doubt | None:
 
     Raises OSError.
     """
-    return _of(Path().stat(), Path.cwd(), "", sticky_is_fine=False)
+    return of_seen(Path().stat(), Path.cwd(), "", sticky_is_fine=False)
 
 
-def _of(
-    seen: os.stat_result, place: Path, on_the_way: str, *, sticky_is_fine: bool
+def of_seen(
+    seen: os.stat_result, place: Path, on_the_way: str = "", *, sticky_is_fine: bool = False
 ) -> Doubt | None:
+    """Who else may change a file or a folder that was looked at, as far as that one tells."""
     name = printable.line(str(place))
     who = f"{on_the_way}{name} is {described(seen)}"
     if not _is_trusted(seen.st_uid):
@@ -159,7 +201,11 @@ def _is_trusted(uid: int) -> bool:
 
 
 def _is_alone_in(gid: int) -> bool:
-    """Whether nobody but this user and root is in a group."""
+    """Whether nobody but this user and root is in a group.
+
+    Root's own is also that of accounts of some distributions that nobody logs in to (`sync`,
+    `halt`).
+    """
     import grp  # here and below: Pythons in browsers have neither
     import pwd
 
@@ -168,7 +214,11 @@ def _is_alone_in(gid: int) -> bool:
     members: set[str] = set()
     with contextlib.suppress(KeyError):
         members = set(grp.getgrgid(gid).gr_mem)
-    first = {found.pw_uid for found in pwd.getpwall() if found.pw_gid == gid}
+    first = {
+        found.pw_uid
+        for found in pwd.getpwall()
+        if found.pw_gid == gid and (gid or found.pw_uid >= SYSTEM_USERS)
+    }
     return members <= names and first <= trusted
 
 

@@ -4,13 +4,14 @@ write.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from launcher.errors import in_words
-from launcher.files import ownership
+from launcher.files import loaded, ownership
 
 ROOT = "/"  # where helpers run: Python imports from the current folder, which may be anybody's
 
@@ -32,6 +33,34 @@ def find(name: str, environ: Mapping[str, str]) -> str:
     if os.geteuid() == 0 and (doubt := ownership.of_program(Path(found))):
         raise NoProgramError(f"{found} is a program that root will not run: {doubt.what}")
     return found
+
+
+def find_python(name: str, environ: Mapping[str, str]) -> str:
+    """The absolute path of an interpreter that is run in ROOT with these variables.
+
+    Raises NoProgramError as `find` does; and, for root, where another user may change what it
+    loads, which would run as root.
+    """
+    found = find(name, environ)
+    if why := untrusted(found, environ, ROOT):
+        raise NoProgramError(why)
+    return found
+
+
+def untrusted(python: str, environ: Mapping[str, str], folder: str | Path) -> str:
+    """Why root will not run an interpreter in a folder, with these variables: itself, or what it
+    loads, another user may change. "" where he may not, and for everybody else than root.
+    """
+    found = python if os.sep in python else shutil.which(python, path=environ.get("PATH"))
+    if os.geteuid() != 0 or not found:
+        return ""
+    path, here = Path(folder) / found, Path(folder)
+    with contextlib.suppress(OSError):  # it cannot be run: who runs it says so
+        if doubt := ownership.of_program(path):
+            return f"{path} is a program that root will not run: {doubt.what}"
+        if doubt := loaded.of_python(path, environ, here):
+            return f"{path} loads what another user may change, root will not run it: {doubt.what}"
+    return ""
 
 
 def _in_path(name: str, environ: Mapping[str, str]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import gc
 import io
-import json
 import os
 import stat
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from launcher import stdio
+from launcher import nesting, stdio
 from launcher.errors import Exit, UserError
 from launcher.errors import in_words as in_words_of
 
@@ -187,8 +186,8 @@ def parsed(data: bytes | str) -> Any:
     collecting = gc.isenabled()
     gc.disable()  # a fifth of the time where there are 100,000 tables
     try:
-        return json.loads(data.removeprefix(BOM) if isinstance(data, str) else data)
-    except (RecursionError, ValueError) as error:
+        return nesting.of_json(data.removeprefix(BOM) if isinstance(data, str) else data)
+    except ValueError as error:
         raise ValueError(in_words_of(error)) from None
     finally:
         if collecting:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from launcher import nesting
 from launcher.formats import bash, launches
 from launcher.formats.bash import Script
 from launcher.formats.container import engine_of, enters, release_of, starts
@@ -95,7 +95,7 @@ def _string(found: re.Match[str], start: int) -> Word:
     if "\\" not in found[1]:
         return Word((Piece(found[1], start + found.start(1)),))
     try:
-        return Word((Piece(str(json.loads(found[0]))),))
+        return Word((Piece(str(nesting.of_json(found[0]))),))
     except ValueError:
         return Word((Piece(found[1]),))
 

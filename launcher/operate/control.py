@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -17,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from launcher import nesting
 from launcher.errors import Exit, UserError
 from launcher.files.reading import kind
 from launcher.gateway.manifest import FILE as GATEWAY
@@ -235,7 +235,7 @@ def _asked(home: Path, name: str) -> StateRecord:
         check=False,
     )
     try:
-        return StateRecord.from_json(json.loads(asked.stdout))
+        return StateRecord.from_json(nesting.of_json(asked.stdout))
     except ValueError:
         said = asked.stderr.strip().partition("\n")[0].removeprefix("error").strip()
         why = said or "it says nothing"

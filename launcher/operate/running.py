@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from launcher import counting
+from launcher import counting, nesting
 from launcher.engines.server import Server
 from launcher.errors import Exit, UserError, in_words
 from launcher.files import guarded
@@ -88,8 +87,8 @@ def smoke(instance: StateDir) -> Result:
         status, answer = web.talk(server, method, path, body, within)
         statuses.add(status)
         with contextlib.suppress(ValueError, LookupError, TypeError):  # a stream, a tool's call
-            asked = str(json.loads(body or "")["messages"][-1]["content"])
-            told = str(json.loads(answer)["choices"][0]["message"]["content"])
+            asked = str(nesting.of_json(body or "")["messages"][-1]["content"])
+            told = str(nesting.of_json(answer)["choices"][0]["message"]["content"])
             said.setdefault(asked, server.words(told, len(told)))
         return status, answer
 

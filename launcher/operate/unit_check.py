@@ -5,7 +5,6 @@ What root sees says little: another home, another cache, another PATH, no right 
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shlex
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from launcher import nesting
 from launcher.config.load import PlanRequest, load
 from launcher.errors import Exit, UserError
 from launcher.formats.systemd import PATH
@@ -104,7 +104,7 @@ def check(wish: Wish) -> Checked:
         env=environment(wish), **_identity(wish.user),
     )  # fmt: skip
     try:
-        found = json.loads(done.stdout)["findings"]
+        found = nesting.of_json(done.stdout)["findings"]
     except (ValueError, LookupError, TypeError):
         what, _, fix = done.stderr.strip().removeprefix("error").strip().partition("\nfix")
         raise UserError(

@@ -22,6 +22,11 @@ SERVICE, METRICS, USERS = "glm5-serve@.service", "glm5-serve-metrics.service", "
 GATEWAY = "glm5-serve-gateway@.service"
 HOST = "glm5-serve-host.service"
 USER = "glm5-serve"
+# Users that a distribution brings, and other services are run by.
+SHARED = frozenset(
+    "daemon bin sys adm mail nobody www-data backup messagebus dbus sshd polkitd syslog"
+    " systemd-network systemd-resolve systemd-timesync docker".split()
+)
 SERVED = Path("/var/lib/glm5-serve")  # the units' state folder
 WRITTEN_AS = "/usr/bin/glm5-serve"  # in the shipped units
 LARGEST = 1 << 20  # bytes of a unit
@@ -292,11 +297,25 @@ def reader(wish: Wish) -> str:
 
 def remarks(wish: Wish) -> list[str]:
     """What whoever installs this should know."""
+    said = _of_user(wish)
     if not wish.metrics or (who := reader(wish)) == wish.user:
-        return []
+        return said
     return [
+        *said,
         f"{METRICS} runs as {who}, to whom what {wish.user} serves is closed: it tells"
         f" glm5_serve_unreadable 1 of {wish.profile}, and nothing else. For its metrics run, as"
         f" {wish.user}: GLM5_SERVE_STATE_DIR=/var/lib/glm5-serve glm5-serve metrics --listen"
-        " 127.0.0.1:9465"
+        " 127.0.0.1:9465",
     ]
+
+
+def _of_user(wish: Wish) -> list[str]:
+    """What a user's other powers are, which whoever takes over the server has."""
+    own = f"let it have a user of its own: --user {USER}"
+    if wish.user == "root":
+        return [f"the server runs as root: who takes it over has this host; {own}"]
+    if wish.user in SHARED:
+        return [
+            f"{wish.user} is a user of other services, whose files the server may change; {own}"
+        ]
+    return []

@@ -7,13 +7,12 @@ from there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from launcher import __version__
+from launcher import __version__, nesting
 from launcher.plan.policy import CanaryPolicy, Policy, StallTimeouts
 
 SCHEMA = 1
@@ -275,10 +274,10 @@ def maker(text: str) -> str | None:
 
     Raises ValueError.
     """
-    data = json.loads(text)
+    data = nesting.of_json(text)
     return data.get("version") if isinstance(data, dict) else None
 
 
 def loads(text: str) -> Plan:
     """A plan from the text of its file."""
-    return from_json(json.loads(text))
+    return from_json(nesting.of_json(text))

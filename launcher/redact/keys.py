@@ -51,7 +51,7 @@ def read_key(path: Path) -> str:
             f"the API key file {path} is open to others ({open_to}), wanted -rw-------", fix=fix
         )
     if len(text) > MOST or not _TOKEN.fullmatch(text):
-        allowed = "letters, digits and - . _ ~ + / ="
+        allowed = "letters, digits and - . _ ~ + /, = at its end alone"
         raise UserError(f"{path} holds no usable API key: wanted one word of {allowed}", fix=fix)
     return text
 

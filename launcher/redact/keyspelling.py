@@ -4,7 +4,8 @@ As it is, and each of its characters by itself as URLs write it (`%2F`, `%252f`)
 (`\/`, `\u002f`, `\x2f`, `\057`), HTML (`&#47;`, `&sol;`), or a shell (`\=`), escaped once or
 several times; in base64 (also of `user:key`) and hexadecimal digits; and with colours, NULs or ends
 of lines between any two characters. A key that is reversed, encrypted, hashed, compressed, in other
-case or with other words in it is not known again.
+case or with other words in it is not known again. A part of it is known by one of its ends: most of
+it, or FEW characters with a mark behind them that the rest was cut off.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ HIDDEN = "[redacted]"
 # characters that tell that a key begins: a text that ends in fewer is none that may hold half a key
 FEWEST = 4
 SHORTEST = 6  # characters of what is looked for in base64 or hexadecimal digits
+FEW = 8  # characters of a key before such a mark
+MOST_OF = 12  # characters of a key without one, and half of it at least
 WIDEST = 24  # characters that one character of a key may take
 _MARKS, _NAMED = (
     "-._+/=&<>\"'@:$",
@@ -34,6 +37,7 @@ _UNSEEN = re.compile(
     r"\n[ \t\r\n]*+|\r[ \t\r\n]*+|\x00++"
     r"|\x1b(?:\[[0-?]*+[ -/]*+[@-~]|\][^\x07\x1b\r\n]{0,200}+(?:\x07|\x1b\\))"
 )
+_CUT_OFF = re.compile(r"[\"']?(?:\.\.|\u2026|\*\*|\\u2026|[\[<(][\w ]{0,20}(?:cut|trunc|redact))")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*+=*+")
 # what may be left of a character at the end
 _CUT = re.compile(r"(?:[%\\&\x1b][^\s\x1b]{0,24}+|[ \t]++)?\Z")
@@ -54,17 +58,18 @@ class Spellings:
         }
         self._base64 = {form for secret in secrets for form in _in_base64(secret)}
         self._words = tuple(sorted({*plain, *self._base64}, key=len, reverse=True))
+        self._secrets = [secret for secret in secrets if len(secret) > FEW]
         self._window = WIDEST * max(map(len, self._words), default=0)
         self._ends = {word[:n][-FEWEST:] for word in self._words for n in range(1, len(word))}
 
-    def hide(self, text: str, before: str = "") -> str:
+    def hide(self, text: str, before: str = "", *, goes_on: bool = False) -> str:
         """`text` without the secrets, its lines kept; one may begin in `before`, the end of the
-        line before.
+        line before. Where it `goes_on` the beginning of one at its end stays: what follows tells.
         """
         whole = f"{before}\n{text}" if before else text
         begin = at = len(whole) - len(text)
         parts = []
-        for start, end in self._spans(whole):
+        for start, end in self._spans(whole, goes_on=goes_on):
             if end > begin:
                 ends = whole.count("\n", max(start, begin), end)
                 parts += [whole[at : max(start, at)], HIDDEN, "\n" * ends]
@@ -102,9 +107,14 @@ class Spellings:
                 most = max(most, known + (end < len(seen)))
         return begin, most
 
-    def _spans(self, text: str) -> list[tuple[int, int]]:
+    def _spans(self, text: str, *, goes_on: bool) -> list[tuple[int, int]]:
         """Where secrets stand, in order; none overlap."""
         spans, escaped, hides = [*self._as_they_are(text)], _has(text, _ESCAPES), _has(text, _HIDES)
+        parts = [*self._parts(text)]
+        if goes_on and parts:
+            begin, known = self.half(text)
+            parts = [part for part in parts if not known or part[1] <= begin]
+        spans += parts
         if escaped and (not hides or "\x1b" in text):  # what looks like a title may be none
             spans += self._escaped(text)
         if hides:
@@ -120,6 +130,24 @@ class Spellings:
                 end = self._end(word, text, at + len(word))
                 yield at, end
                 at = text.find(word, end)
+
+    def _parts(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where the beginning or the end of a secret stands."""
+        for secret in self._secrets:
+            enough = max(MOST_OF, len(secret) // 2)
+            at = text.find(secret[:FEW])
+            while at >= 0:
+                end = at + _shared(secret, text[at : at + len(secret)])
+                is_part = end - at >= enough or _CUT_OFF.match(text, end)
+                if is_part:
+                    yield at, end
+                at = text.find(secret[:FEW], end if is_part else at + 1)
+            rest = secret[-enough:] if len(secret) > enough else ""
+            at = text.find(rest) if rest else -1
+            while at >= 0:
+                end, before = at + len(rest), text[max(0, at - len(secret) + enough) : at]
+                yield at - _shared(secret[:-enough][::-1], before[::-1]), end
+                at = text.find(rest, end)
 
     def _escaped(self, text: str) -> Iterator[tuple[int, int]]:
         done, longest = 0, self._window // WIDEST
@@ -140,6 +168,12 @@ class Spellings:
 def spellings(*secrets: str) -> Spellings:
     """What finds these secrets."""
     return Spellings(*secrets)
+
+
+def _shared(a: str, b: str) -> int:
+    """How many characters two texts begin with alike."""
+    pairs = zip(a, b, strict=False)
+    return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(a), len(b)))
 
 
 def _forms(secret: str) -> set[str]:

@@ -5,7 +5,6 @@ what it tells.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher import nesting
 from launcher.statedir.readings import GpuReading
 from launcher.statedir.schema import each, optional, table, text, whole
 
@@ -97,7 +97,7 @@ class GpuWatch:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError):
-                told = table(json.loads(line))
+                told = table(nesting.of_json(line))
                 if "gpus" in told:
                     self.gpus = each(GpuReading.from_json, told["gpus"])
                     self._answered = whole(told.get("poked"))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 
 from launcher import __version__
 from launcher.engines import startup
 from launcher.errors import UserError, with_file
-from launcher.files import guarded
+from launcher.files import guarded, programs
 from launcher.host import port
 from launcher.host.collectors.release import release
 from launcher.plan import plan
@@ -114,6 +116,7 @@ class Launches:
             if fresh and (other := self._other_version()):
                 return partial(self._hand_over, number, other)
             made, key = service.read_plan() if fresh else (service.plan, service.key)
+            _require_trusted(made, _environ(made))
             _require_free(made)
             claim = service.instance.lock.signature()
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
@@ -206,11 +209,8 @@ class Launches:
         Raises OSError or ValueError.
         """
         made, key, of = self._service.plan, self._service.key, self._service.engine
-        hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
-        env = {name: value for name, value in os.environ.items() if name not in hidden}
-        if of.key.variable and key:
-            env[of.key.variable] = key
-        env = _with_own_programs(env | made.env, made.python)
+        keyed = {of.key.variable: key} if of.key.variable and key else {}
+        env = _environ(made, keyed)
         unwanted = [key_file] if key_file else []
         held = bool(key_file)
         return ProcessTree(made.argv, env, unwanted, of.shared, held=held, claim=claim)
@@ -226,6 +226,19 @@ class Launches:
         text = f"the engine is {of.name} {found} now, {why}"
         complain = self._service.recorder.complain
         return lambda: complain(text) if found and found != made.release else None
+
+
+def _environ(made: Plan, keyed: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The variables of a plan's server; `keyed` is the one with its key, if one has it."""
+    hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    return _with_own_programs({**env, **keyed, **made.env}, made.python)
+
+
+def _require_trusted(made: Plan, env: Mapping[str, str]) -> None:
+    """Raise UserError where root would run what another user may change, also since `up` looked."""
+    if why := programs.untrusted(made.python, env, Path.cwd()):
+        raise UserError(why, fix="give what is named to root: `chown -R root`")
 
 
 def _require_free(made: Plan) -> None:

@@ -281,15 +281,20 @@ def _probed(state: Ready, word: ProbeResult, policy: Policy) -> Step:
     if misses >= policy.failure_threshold and silent >= policy.stall_timeout:
         why = f"{misses} health checks in a row failed, the last one: {word.detail}"
         return _record(state.past, now, f"{why}; no work for {silent:.0f} s")
-    count = f"{misses} of {policy.failure_threshold}"
-    if misses > policy.failure_threshold:  # it works, or did a moment ago
-        count = f"the last {misses}"
-    why = f"{count} health checks failed: {word.detail}"
+    why = _missed(misses, policy.failure_threshold, word.detail)
     if word.starved >= SHORT:
         why += f"; the host is short of processors: {word.starved:.0f} s were spent in line"
     soon = min(policy.probe_interval, AFTER_MISS)
     missed = replace(state, reason=why, asking=False, ask_at=now + soon, failures=misses)
     return replace(missed, last_progress=stirred), ()
+
+
+def _missed(misses: int, threshold: int, detail: str) -> str:
+    """More than the threshold are no hang while it works."""
+    if misses > threshold:
+        last = f"{detail}, but it shows signs of work"
+        return f"{misses} health checks in a row failed, the last one: {last}"
+    return f"{misses} of {threshold} health checks failed: {detail}"
 
 
 def _answers(state: Ready, took: float) -> str:

@@ -97,7 +97,7 @@ class ServerLog:
         """
         lines = filter(None, (self._held, raw.decode(errors="replace")))
         text = "\n".join(lines)
-        text = spellings(self.key).hide(text, self._owed) if self.key else text
+        text = spellings(self.key).hide(text, self._owed, goes_on=True) if self.key else text
         if text and self.key:
             text = self._hold_back(text, self.key, cut=cut, last=last)
         for line in filter(None, f"{text} [line cut]".split("\n") if cut else text.split("\n")):

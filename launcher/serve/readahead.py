@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from launcher import nesting
 from launcher.engines.loading import Loading
 from launcher.statedir.schema import number, optional, table, text, whole
 
@@ -120,7 +121,7 @@ class ReadAhead:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
             with contextlib.suppress(ValueError):
-                self.last = Told.from_json(json.loads(line))
+                self.last = Told.from_json(nesting.of_json(line))
                 yield self.last
 
     def close(self) -> None:

@@ -6,12 +6,12 @@ docs/events.schema.json has the fields of each kind.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from launcher import nesting
 from launcher.files import following
 from launcher.statedir.schema import SCHEMA, if_any, table, text, whole
 
@@ -65,8 +65,8 @@ def parsed(lines: Iterable[str]) -> Iterator[Event]:
     A full disk cuts some short: those, and what is no event, are left out.
     """
     for line in lines:
-        with contextlib.suppress(ValueError, RecursionError):
-            yield Event.from_json(json.loads(line))
+        with contextlib.suppress(ValueError):
+            yield Event.from_json(nesting.of_json(line))
 
 
 def read_events(path: Path, file: BinaryIO | None, going_on: Callable[[], bool]) -> Iterator[Event]:

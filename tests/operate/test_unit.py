@@ -475,3 +475,13 @@ def test_who_is_not_root_is_told_of_what_was_asked(monkeypatch: pytest.MonkeyPat
     assert isinstance(told, UserError)
     assert "nosuch" in told.what
     assert "--root" not in told.what
+
+
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [("root", "runs as root"), ("messagebus", "of other services"), ("glm5-serve", ""), ("me", "")],
+)
+def test_a_user_that_has_more_than_a_server_is_noted(tmp_path: Path, user: str, said: str) -> None:
+    told = " ".join(unit_files.remarks(unit_files.Wish("p", user, root=tmp_path)))
+
+    assert (said in told) if said else not told

@@ -73,6 +73,38 @@ def test_what_is_no_bearer_token_is_refused_and_not_repeated(tmp_path: Path, tex
         read_key(write(tmp_path, text))
 
     assert text.strip() == "" or text == "=" or text not in refused.value.what
+    assert "= at its end alone" in refused.value.what
+
+
+KEY = "sk+Adv/9xQ7_z~k.3-wM5"
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        (f"key {KEY[:8]}... is", "key [redacted]... is"),
+        (f"key '{KEY[:12]}'... is", "key '[redacted]'... is"),
+        (f"{{'key': '{KEY[:9]}\u2026'}}", "{'key': '[redacted]\u2026'}"),
+        (f"{KEY[:10]}[line cut]", "[redacted][line cut]"),
+        (f"key {KEY[:-1]} is", "key [redacted] is"),
+        (f"key {KEY[1:]} is", "key [redacted] is"),
+        (f"{KEY[:14]} {KEY[-14:]}", "[redacted] [redacted]"),
+        (f"{KEY}{KEY[:8]}..", "[redacted][redacted].."),
+        (f"key {KEY[:7]}... is", None),  # as much as any key of an issuer begins with
+        (f"key {KEY[:10]} is", None),
+        (f"key {KEY[-11:]} is", None),
+        (f"key {KEY[5:16]} is", None),
+    ],
+)
+def test_most_of_a_key_or_its_beginning_before_a_cut_is_hidden(
+    text: str, hidden: str | None
+) -> None:
+    assert spellings(KEY).hide(text) == (hidden or text)
+
+
+def test_a_name_that_a_key_begins_with_stays() -> None:
+    log = "glm5-serve: ready to roll; glm5-serve 0.1 ... done"
+    assert spellings("glm5-serve-9f8e7d6c5b4a").hide(log) == log
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

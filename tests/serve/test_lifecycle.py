@@ -506,6 +506,22 @@ def test_a_late_answer_takes_back_that_there_was_none() -> None:
         assert told.reason == heard.reason or says == "answers again", "it is told already"
 
 
+def test_more_misses_than_the_threshold_are_not_told_as_a_share_of_it() -> None:
+    state, _ = play(BEGUN, ANSWERED)
+    missed = ProbeResult(2, 1, ok=False, detail="503")
+    said = []
+    for _ in range(3):
+        state, actions = step(state, missed, POLICY)
+        said.append(state.reason)
+        assert actions == ()
+
+    assert said == [
+        "1 of 2 health checks failed: 503",
+        "2 of 2 health checks failed: 503",
+        "3 health checks in a row failed, the last one: 503, but it shows signs of work",
+    ]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 def test_silence_is_counted_by_the_time_that_the_host_gave(share: float) -> None:
     """A server that stands in line for a processor is no hang; one that hangs and spins is found

@@ -63,6 +63,11 @@ def engine_python(host: Host, plan: Plan) -> Verdict:
         )
         if "did not answer within" in str(seen.unknown):
             fix = "try it by hand; a file system that hangs is the usual reason"
+        elif "root will not run" in str(seen.unknown):
+            fix = (
+                "give what is named to root (`chown -R root`), take it out of the profile or the"
+                " environment, or serve as a user of its own: `glm5-serve systemd install`"
+            )
         return fail(str(seen.unknown), fix=fix)
     return ok(f"{seen.get()}, Python {host.engine.python_version.get()}")
 

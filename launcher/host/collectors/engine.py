@@ -44,7 +44,7 @@ def engine_asked(
     """The same, asked while something else is done: called once, it waits for the answer."""
     with contextlib.ExitStack() as stack:
         try:
-            path = programs.find(python, env)
+            path = programs.find_python(python, env)
             # The program comes by its text: run as a file, its folder would come before the
             # engine's own packages.
             command = [path, "-c", CHILD.read_text(), package, *packages]

@@ -4,11 +4,11 @@ its caller.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import fields
 from typing import Any
 
+from launcher import nesting
 from launcher.errors import in_words
 from launcher.host import facts_json
 from launcher.host.collectors.child import ask
@@ -51,7 +51,7 @@ def _sort(said: bytes) -> tuple[dict[tuple[Any, ...], Any], int, str, str | None
     count, asked, ended = 0, "", None
     for line in said.splitlines():
         try:
-            match json.loads(line):
+            match nesting.of_json(line):
                 case ["ask", str(call), gpu]:
                     asked = call if gpu is None else f"{call} on GPU {gpu}"
                 case ["end", why]:

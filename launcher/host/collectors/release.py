@@ -16,7 +16,7 @@ def release(
     """
     asked = "import importlib.metadata as m, sys; p = sys.argv[1]; print('release', m.version(p))"
     try:
-        answer = ask([programs.find(python, env), "-c", asked, package], deadline, env)
+        answer = ask([programs.find_python(python, env), "-c", asked, package], deadline, env)
     except (OSError, ValueError, programs.NoProgramError):
         return None
     told = [
