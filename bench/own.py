@@ -21,7 +21,7 @@ GLM5_SERVE = str(Path(sys.executable).with_name("glm5-serve"))
 STUB = Path(__file__).parents[1] / "tests/rig/stub"
 PROFILE = """description = "the stand-in engine"
 [engine]
-python = "{folder}/python"
+python = "{folder}/bin/python"
 [flags]
 model-path = "{folder}/model"
 device = "cpu"
@@ -51,7 +51,7 @@ def prepare(folder: Path) -> None:
         "a.safetensors": b"\2" + bytes(7) + b"{}",
     }.items():
         (folder / "model" / name).write_bytes(data)
-    python = folder / "python"
+    (python := folder / "bin/python").parent.mkdir()
     python.write_text(PYTHON.format(folder=folder, python=sys.executable))
     python.chmod(0o755)
     (folder / "stub.toml").write_text(PROFILE.format(folder=folder, stub=STUB, port=free_port()))
