@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -112,4 +113,6 @@ def test_how_the_hosts_instances_are_seen(
         monkeypatch.setenv(named, "/elsewhere")
     monkeypatch.setattr("os.geteuid", lambda: uid)
 
-    assert says in control._of_others()
+    monkeypatch.setattr(control, "_has_others", lambda home: True)
+
+    assert says in control.of_others(Path("/nowhere"))
