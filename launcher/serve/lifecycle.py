@@ -290,10 +290,9 @@ def _probed(state: Ready, word: ProbeResult, policy: Policy) -> Step:
 
 
 def _missed(misses: int, threshold: int, detail: str) -> str:
-    """More than the threshold are no hang while it works."""
+    """More than the threshold are no hang while it worked a moment ago."""
     if misses > threshold:
-        last = f"{detail}, but it shows signs of work"
-        return f"{misses} health checks in a row failed, the last one: {last}"
+        return f"{misses} health checks in a row failed, the last one: {detail}"
     return f"{misses} of {threshold} health checks failed: {detail}"
 
 
