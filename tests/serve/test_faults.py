@@ -549,7 +549,7 @@ libc.ptrace(17, {served.rank().pid}, None, None)
 @cells(*REAL, daily=OF_EACH)
 def test_a_busy_server_is_left_alone(served: Served) -> None:
     with ThreadPoolExecutor(6) as pool:
-        asked = [pool.submit(served.ask, 400, 120) for _ in range(6)]
+        asked = [pool.submit(served.ask, 400, LONG) for _ in range(6)]
         served.unmoved(6)
         assert [request.result(LONG) for request in asked] == [400] * 6
     note(served, "busy", "tokens come", None, "left alone")
