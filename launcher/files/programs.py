@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.errors import in_words
+from launcher.errors import UserError, in_words
 from launcher.files import loaded, ownership
 
 ROOT = "/"  # where helpers run: Python imports from the current folder, which may be anybody's
@@ -61,6 +61,12 @@ def untrusted(python: str, environ: Mapping[str, str], folder: str | Path) -> st
         if doubt := loaded.of_python(path, environ, here):
             return f"{path} loads what another user may change, root will not run it: {doubt.what}"
     return ""
+
+
+def require_trusted(python: str, environ: Mapping[str, str], folder: str | Path) -> None:
+    """Raise UserError where root would run an interpreter that is not to be trusted so."""
+    if why := untrusted(python, environ, folder):
+        raise UserError(why, fix="give what is named to root: `chown -R root`")
 
 
 def _in_path(name: str, environ: Mapping[str, str]) -> str:

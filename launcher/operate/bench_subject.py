@@ -22,6 +22,7 @@ from launcher.engines.generator import Generator, Wanted
 from launcher.engines.http import countdown
 from launcher.engines.server import SILENCE, Server
 from launcher.errors import Exit, UserError
+from launcher.files import programs
 from launcher.gateway import NAME as GATEWAY
 from launcher.host.facts import Driver
 from launcher.host.peer import Peer
@@ -179,6 +180,7 @@ def subject(instance: StateDir, wish: Wish, environ: Mapping[str, str]) -> Subje
         fix = "name an instance that serves a model: `glm5-serve status` lists them"
         raise UserError(f"{instance.name} is {what}", fix=fix, status=Exit.USAGE)
     made, began = Subject(instance, plan, wish, environ), time.monotonic()
+    programs.require_trusted(plan.python, environment(made), programs.ROOT)
     if note := bench_alone.claim(instance, anyway=wish.anyway):
         made.notes.append(note)
     left = countdown(min(ASKED_WITHIN, wish.within))

@@ -116,7 +116,7 @@ class Launches:
             if fresh and (other := self._other_version()):
                 return partial(self._hand_over, number, other)
             made, key = service.read_plan() if fresh else (service.plan, service.key)
-            _require_trusted(made, _environ(made))
+            programs.require_trusted(made.python, _environ(made), Path.cwd())
             _require_free(made)
             claim = service.instance.lock.signature()
         except (OSError, ValueError, KeyError, TypeError, UserError) as error:
@@ -233,12 +233,6 @@ def _environ(made: Plan, keyed: Mapping[str, str] = MappingProxyType({})) -> dic
     hidden = {name for name in os.environ if name.startswith("GLM5_SERVE")} | set(PRIVATE)
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     return _with_own_programs({**env, **keyed, **made.env}, made.python)
-
-
-def _require_trusted(made: Plan, env: Mapping[str, str]) -> None:
-    """Raise UserError where root would run what another user may change, also since `up` looked."""
-    if why := programs.untrusted(made.python, env, Path.cwd()):
-        raise UserError(why, fix="give what is named to root: `chown -R root`")
 
 
 def _require_free(made: Plan) -> None:

@@ -285,8 +285,8 @@ def test_no_command_runs_it(world: World, venv: Path, words: str, by: str) -> No
         assert "root will not run" in done.stdout
 
 
-def test_a_launch_looks_again(world: World) -> None:
-    """What was root's when it was brought up may be another's at the next launch."""
+def test_a_launch_and_a_measurement_look_again(world: World) -> None:
+    """What was root's when it was brought up may be another's later."""
     folder = world.folder / "mine"
     folder.mkdir()
     text = world.profile.read_text().replace('PYTHONPATH = "', f'PYTHONPATH = "{folder}:')
@@ -294,9 +294,12 @@ def test_a_launch_looks_again(world: World) -> None:
     assert world.run("up", "-p", "stub", "-d").returncode == Exit.FINE
     server = world.status()["pids"]["server"]
     give(folder)
+    measured = world.run("bench", "stub")
     os.kill(server, 9)
 
     def says() -> bool:
         return "root will not run it" in (world.instance / "launcher.log").read_text()
 
     until(says, "it refuses")
+    assert measured.returncode == Exit.CONFIG
+    assert "root will not run it" in measured.stderr
