@@ -72,6 +72,7 @@ def smoke(instance: StateDir) -> Result:
         fix = f"`glm5-serve up --profile {instance.name}`"
         raise UserError(f"{instance.name} is not up", fix=fix, status=Exit.NO)
     made = plan_of(instance)
+    key = read_key(Path(made.key_file)) if made.key_file else None
     require_answering(instance)
     if not made.smoke:
         fix = "set smoke.enabled = true and its questions, then `glm5-serve restart`"
@@ -92,7 +93,6 @@ def smoke(instance: StateDir) -> Result:
             said.setdefault(asked, server.words(told, len(told)))
         return status, answer
 
-    key = read_key(Path(made.key_file)) if made.key_file else None
     peer = Peer(partial(control.processes, instance))  # nobody else gets the key
     result = examine(
         Server(made.host, made.port, key, peer),

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 from conftest import TESTS
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from launcher.diagnose import forms, scan
@@ -407,6 +407,8 @@ def test_a_file_is_diagnosed_alike_with_and_without_them(text: str, form: str, d
 
 @SLOW
 @given(text=hostile, form=st.sampled_from(UNHEARD_OF))
+@example("0: systemd-oomd killed 0 process", UNHEARD_OF[4])
+@example("a.service: Found left-over process 7 (python) in control group", UNHEARD_OF[4])
 def test_words_about_a_request_that_nobody_listed_are_no_evidence_either(
     tmp_path: Path, text: str, form: str
 ) -> None:
