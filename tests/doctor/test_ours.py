@@ -12,7 +12,7 @@ import pytest
 from conftest import World
 from rig.healthy import having, host, plan, with_gpus
 
-from launcher.doctor import ours
+from launcher.doctor import neighbours, ours
 from launcher.doctor.checks import judge
 from launcher.doctor.run import TAKEN_BY_OURS
 from launcher.host.facts import Host, Process
@@ -93,6 +93,7 @@ def test_what_its_own_server_has_is_not_missing(id: str, monkeypatch: pytest.Mon
     assert severity(unwell, made, id).severity is Severity.FAIL
 
     monkeypatch.setattr(ours, "_up", lambda environ: {THIS: "glm5@2"})
+    monkeypatch.setattr(neighbours, "all_up", lambda own: [])  # none of another test's
     found = severity(unwell, made, id)
     assert (found.severity, found.fix) == (Severity.OK, "")
     assert "glm5@2 is up" in found.evidence
