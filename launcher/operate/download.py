@@ -207,9 +207,8 @@ def _require_plain(response: Any) -> None:
         said = [response.headers[name] for name in _NAMING if name in response.headers]
     elif "/tree/" in response.request.url.path:
         response.read()
-        with contextlib.suppress(
-            ValueError, RecursionError
-        ):  # huggingface_hub says that it is none
+        # what is none huggingface_hub itself refuses
+        with contextlib.suppress(ValueError, RecursionError):
             said = list(_oids(response.json()))
     for text in said:
         if not _DIGEST.fullmatch(text):
