@@ -39,6 +39,6 @@ def told(name: str, environ: Mapping[str, str]) -> Iterator[None]:
 
 def _leave(name: str, environ: Mapping[str, str], why: str) -> None:
     word, number = split(name)
-    bare = Path(word).stem if word.endswith(".toml") else word
+    bare = Path(word).name.removesuffix(".toml")  # a profile may be a path
     instance = StateDir(state_home(environ), f"{bare}@{number}" if number else bare)
     verdict.leave(instance, "failed", f"its start was refused: {' '.join(why.split())}")
