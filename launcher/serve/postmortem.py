@@ -163,9 +163,9 @@ class Postmortem:
         if isinstance(state, Stopping):
             if state.then in (Next.END, Next.RESTART):  # asked for, so no death
                 return
-            cause = state.cause
-            if cause != "process-lost" or run.lost != ["the server"]:  # else `how` says more
-                what = state.reason
+            if state.cause != "process-lost" or run.lost != ["the server"]:
+                cause, what = state.cause, state.reason
+            # else its ranks' end was seen before its own, and how it ended says more
         why = why.or_else(cause, what).of_death()
         service.last_error = why.in_short if why.is_known else error or died.how
         service.recorder.death(service.picture(), run.number, died.how, why, run.lost, run.stacks)

@@ -283,7 +283,8 @@ def test_a_manager_hears_that_metrics_are_served_when_they_are(world: World) -> 
 def test_down_is_fine_where_nothing_ever_was(world: World) -> None:
     for _ in range(2):
         said = world.run("down")
-        assert (said.returncode, said.stdout) == (0, "no server has been started yet\n")
+        told = said.stdout.partition(";")[0].strip()  # the host may have instances of its own
+        assert (said.returncode, told) == (0, "no server has been started yet")
     assert world.run("down", "stub").returncode == 0
 
 
