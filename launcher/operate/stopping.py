@@ -33,6 +33,7 @@ from launcher.statedir.times import seconds_since
 Tell = Callable[[str], None]
 AT_ONCE = 1.0  # seconds for a stop that is worth no word
 GONE_WITHIN = 90.0  # seconds for what a killed launcher leaves: a driver may hold a process
+ASIDE = "of-root-"  # how the name of a file begins that is left in another user's folder
 LATE = "not gone within"  # what a launcher says of a server that it had to kill
 
 
@@ -121,10 +122,10 @@ def end_astray(
                 signal.pidfd_send_signal(told.pidfd, number)
             how = wait(told)
     killed = _kill(instance, below)
-    given = _give(instance)
+    aside = _set_aside(instance)
     return (
         f"{instance.name} is down: its launcher (pid {held.pid}) ran as"
-        f" {ownership.user(held.uid)}{how}{killed}{given}"
+        f" {ownership.user(held.uid)}{how}{killed}{aside}"
     )
 
 
@@ -164,33 +165,27 @@ def _listed(pids: Iterable[int]) -> str:
     return ", ".join(f"pid {pid}" for pid in pids)
 
 
-def _give(instance: StateDir) -> str:
-    """Have what root's launcher wrote there be the folder's owner's: who starts next is he. Only
-    files of root's that have no other name: they were made there.
+def _set_aside(instance: StateDir) -> str:
+    """Have what root's launcher wrote there be in nobody's way who starts next, who is the folder's
+    owner. It stays root's: he may have moved other files of root's there.
     """
     if os.geteuid():
         return ""
     with contextlib.suppress(OSError):
         folder = os.open(instance.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            owner = os.fstat(folder)
-            if owner.st_uid:
-                for path in instance.folder.iterdir():
-                    _give_file(folder, path.name, owner)
-            whom = ownership.user(owner.st_uid)
+            owner = os.fstat(folder).st_uid
+            with os.scandir(folder) as found:
+                roots = [one.name for one in found if owner and _is_roots(one)]
+            for name in roots:
+                os.rename(name, f"{ASIDE}{name}", src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             os.close(folder)
-        return f"; its state folder is owned by {whom}"
+        left = f", what it wrote there as root is named {ASIDE}*" if roots else ""
+        return f"; its state folder is owned by {ownership.user(owner)}{left}"
     return ""
 
 
-def _give_file(folder: int, name: str, owner: os.stat_result) -> None:
-    with contextlib.suppress(OSError):
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.open(name, flags, dir_fd=folder)
-        try:
-            seen = os.fstat(file)
-            if stat.S_ISREG(seen.st_mode) and seen.st_uid == 0 and seen.st_nlink == 1:
-                os.fchown(file, owner.st_uid, owner.st_gid)
-        finally:
-            os.close(file)
+def _is_roots(one: os.DirEntry[str]) -> bool:
+    seen = one.stat(follow_symlinks=False)
+    return stat.S_ISREG(seen.st_mode) and seen.st_uid == 0 and not one.name.startswith(ASIDE)

@@ -18,6 +18,7 @@ import pytest
 from conftest import World, next_line, running
 
 from launcher.errors import Exit, UserError
+from launcher.files.ownership import user
 from launcher.operate import control, identity, stopping, whose
 from launcher.operate.unit_files import Wish
 from launcher.serve import leftovers
@@ -86,12 +87,16 @@ def test_a_launcher_whose_folder_was_given_away_is_ended_by_name(
         assert "was given to nobody" in refused.stderr
         assert "`glm5-serve down --profile stub`" in refused.stderr
         assert "chown" not in refused.stderr
+    (world.instance / "moved-in").write_text("root's, from a folder that its owner may write")
     ended = world.run(*words, "-p", "stub")
 
     assert ended.returncode == 0, ended.stderr
     assert f"stub is down: its launcher (pid {pid}) ran as root (uid 0)" in ended.stdout
     assert not world.processes()
-    assert {path.lstat().st_uid for path in world.instance.iterdir()} == {OTHER}
+    whose_is = {path.name: path.lstat().st_uid for path in world.instance.iterdir()}
+    assert {uid for name, uid in whose_is.items() if not name.startswith("of-root-")} == {OTHER}
+    assert whose_is["of-root-moved-in"] == whose_is["of-root-state.json"] == 0
+    assert f"owned by {user(OTHER)}, what it wrote there as root is named of-root-*" in ended.stdout
 
 
 @needs_root
