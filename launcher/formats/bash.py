@@ -16,7 +16,7 @@ from launcher.formats import bashtree as tree
 from launcher.formats import braces
 from launcher.formats.conditions import Clause, Conditions
 from launcher.formats.expansion import Expansion, few, tight
-from launcher.formats.grammar import Node, parsed
+from launcher.formats.grammar import Node
 from launcher.formats.masking import masked
 from launcher.formats.scope import MOST_TESTS, Budget, Scope, Value
 from launcher.formats.words import Piece, Text, Word, split, text_of
@@ -72,7 +72,7 @@ class Script:
         self.sourced: set[str] = set()  # files of its own that it reads
         self.within = ""
         source, self.notes = masked(text)
-        self.root, is_whole = parsed(source)
+        self.root, is_whole, source = tree.read(source)
         self.notes += [] if is_whole else [TANGLED]
         self.words = Expansion(text, source, place, scope or Scope(), self.budget)
         self.tests = Conditions(self.words, bare=depth == 0)

@@ -5,7 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from launcher.formats.grammar import Node
+from launcher.formats.grammar import Node, parsed
+
+MOST_READS = 5  # of one script
+_SIGN = re.compile(r"(?<!\S)=[=~]")
+
+
+def read(source: str) -> tuple[Node, bool, str]:
+    """The tree of an ASCII text, whether it is all of it, and the text as it was read: where `==`
+    or `=~` is a word of a command, as in `test a == b`, other letters stand for it, for the grammar
+    knows it as a sign alone.
+    """
+    root, is_whole = parsed(source)
+    for _ in range(MOST_READS):
+        if not _SIGN.search(source) or not (found := [*_signs(root)]):
+            break
+        for at in found:
+            source = f"{source[:at]}xx{source[at + 2 :]}"
+        root, is_whole = parsed(source)
+    return root, is_whole, source
+
+
+def _signs(root: Node) -> Iterator[int]:
+    """Where such a sign compares nothing."""
+    left = [root]
+    while left:
+        node = left.pop()
+        left += node.children
+        if node.type in ("command", "ERROR"):
+            yield from (one.start_byte for one in node.children if one.type in ("==", "=~"))
 
 
 def is_test(node: Node) -> bool:

@@ -58,6 +58,8 @@ TOLD = [  # what the script alone tells
     '[ "$N" -lt 4 ] || [ "$N" -eq 4 ]',
     'test -n "${X_HERE:-}"',
     'test "$N" -gt 08',
+    "test $N == 4",
+    '! test "$N" == 5 -o "$P" == 0',
     '[ -n "${X_HERE-x}" ]',
     '[ "$E" ]',
     "[ x ]",
