@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from launcher.diagnose.shapes import EXCEPTION, GONE, TRACEBACK
+from launcher.diagnose.shapes import EXCEPTION, FRAME, GONE, TRACEBACK
 from launcher.diagnose.tracebacks import Frames
 from launcher.engines import witness
 from launcher.engines.log import Said
@@ -43,6 +43,13 @@ class Block:
     frames: tuple[str, ...] = ()  # of its traceback, outermost first
     is_open: bool = True
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    begins_as_traceback: bool = False  # which a text of a client may do
+
+    @property
+    def is_heading(self) -> bool:
+        """Whether it is the heading of a traceback, and no frame or exception came."""
+        has_more = self.error is not None or any(FRAME.match(line) for line in self.lines)
+        return self.begins_as_traceback and not has_more
 
     def ends_in(self, text: str, at: int, frames: Frames) -> None:
         """Take the exception that ends it, and where that was raised."""
@@ -95,9 +102,11 @@ class LastWords:
         if death and (told.speaker not in (None, death.speaker) or now.at > death.at + BLOCK):
             death.is_open = False
         is_exception = EXCEPTION.match(told.text) is not None
-        is_sign = death is None and (GONE.match(told.text) or TRACEBACK.match(told.text))
-        if is_sign or (is_exception and not (death and death.is_exception)):
+        is_gone = death is None and GONE.match(told.text) is not None
+        is_traceback = death is None and TRACEBACK.match(told.text) is not None
+        if is_gone or is_traceback or (is_exception and not (death and death.is_exception)):
             self.death = death = Block(*now, told.speaker, is_exception)
+            death.begins_as_traceback = is_traceback and not (is_gone or is_exception)
         if death and death.is_open and line:
             death.lines.append(line)
             if death.error is None and _ends(told.text):

@@ -23,10 +23,11 @@ def diagnose(lines: Iterable[str], kernel: Iterable[str] | None = None) -> Diagn
     """The cause of the last death that these lines tell of; `kernel`: what the kernel itself said
     meanwhile.
 
-    Where `kernel` is given, nothing in `lines` counts for a word of the kernel, however it begins.
-    Where it is not, they may be a mixture, and a line is the kernel's by its beginning.
+    Where `kernel` is given, `lines` are what the server printed: nothing there counts for a word of
+    the kernel, or of systemd, however it begins. Where it is not, they may be a mixture, and a line
+    is the kernel's by its beginning.
     """
-    log, apart = LogScan(), LogScan()
+    log, apart = LogScan(is_apart=kernel is not None), LogScan(is_apart=True)
     for line in lines:
         log.take(line, by_kernel=None if kernel is None else False)
     for line in kernel or ():

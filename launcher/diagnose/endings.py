@@ -9,7 +9,7 @@ from launcher import printable
 from launcher.diagnose import advice, last_signs
 from launcher.diagnose.deaths import LAST_LINES, Block
 from launcher.diagnose.hits import EVIDENCE, Hit
-from launcher.diagnose.matching import SAYS, matches
+from launcher.diagnose.matching import SAYS, SERVER, matches
 from launcher.diagnose.scan import LogScan
 from launcher.diagnose.tracebacks import function
 from launcher.diagnose.verdict import ELSE, KERNEL_KNOWS, LEFT, UNKNOWN, Diagnosis
@@ -133,7 +133,7 @@ def _of_its_own(end: Block | None) -> Block | None:
     """An end, unless its exception only says that another process has ended."""
     if end is None:
         return None
-    told = matches(f"{end.error}: {end.message}", "server", from_start=False)
+    told = matches(f"{end.error}: {end.message}", SERVER, from_start=False)
     return None if any(found.failure.weight == "consequence" for found in told) else end
 
 

@@ -12,6 +12,10 @@ from launcher.engines.failures import Failure, failures
 from launcher.knowledge import xid
 
 NOTHING: frozenset[str] = frozenset()
+# Whose words a line may be: of failures.ORIGINS.
+KERNEL = ("kernel",)
+SERVER = ("server",)
+ANYBODY = ("server", "manager")  # but the kernel
 SAYS = "says"  # of a failure's words: what the line itself advises
 
 
@@ -30,19 +34,19 @@ class Found(NamedTuple):
 
 
 @cache
-def _patterned(origin: str) -> tuple[Failure, ...]:
-    """The failures of an origin that have a pattern, in the order of the tables."""
+def _patterned(whose: tuple[str, ...]) -> tuple[Failure, ...]:
+    """The failures of some origins that have a pattern, in the order of the tables."""
     told = failures().values()
-    return tuple(failure for failure in told if failure.origin == origin and failure.pattern)
+    return tuple(failure for failure in told if failure.origin in whose and failure.pattern)
 
 
 @cache
-def _sieved(origin: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+def _sieved(whose: tuple[str, ...]) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Texts of which one stands in every line that a pattern matches, each with the places in
     `_patterned` of those that it may tell of.
     """
     places: dict[str, list[int]] = {}
-    for at, failure in enumerate(_patterned(origin)):
+    for at, failure in enumerate(_patterned(whose)):
         for word in literals(failure.pattern.pattern) if failure.pattern else ():
             places.setdefault(word, []).append(at)
     return tuple((word, tuple(rows)) for word, rows in places.items())
@@ -50,7 +54,7 @@ def _sieved(origin: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
 
 def matches(
     text: str,
-    origin: str,
+    whose: tuple[str, ...],
     *,
     from_start: bool = True,
     but: Set[str] = NOTHING,
@@ -58,9 +62,9 @@ def matches(
     """Every failure that words show: those of codes alone first, then in the order of the tables,
     and last what is said of an errno alone.
 
-    `from_start`: from the first word on; `but`: none of these.
+    `whose` they may be; `from_start`: from the first word on; `but`: none of these.
     """
-    found = _all(text, origin, from_start)
+    found = _all(text, whose, from_start)
     is_more = any(
         not each.failure.rest for each in found if each.by_code or each.failure.id not in but
     )
@@ -69,11 +73,11 @@ def matches(
 
 
 @lru_cache(maxsize=256)  # what is dying says the same again and again
-def _all(text: str, origin: str, from_start: bool) -> tuple[Found, ...]:
-    coded = {each.failure.id: each for each in _by_code(text, origin, from_start=from_start)}
+def _all(text: str, whose: tuple[str, ...], from_start: bool) -> tuple[Found, ...]:
+    coded = {each.failure.id: each for each in _by_code(text, whose, from_start=from_start)}
     found = {id: each for id, each in coded.items() if not each.by_errno}
-    rows = {row for word, rows in _sieved(origin) if word in text for row in rows}
-    for failure in (_patterned(origin)[row] for row in sorted(rows)):
+    rows = {row for word, rows in _sieved(whose) if word in text for row in rows}
+    for failure in (_patterned(whose)[row] for row in sorted(rows)):
         pattern = failure.pattern
         match = pattern and (pattern.match(text) if from_start else pattern.search(text))
         if match:
@@ -90,15 +94,15 @@ def _all(text: str, origin: str, from_start: bool) -> tuple[Found, ...]:
     )
 
 
-def _by_code(text: str, origin: str, *, from_start: bool) -> Iterator[Found]:
-    if origin == "kernel":
+def _by_code(text: str, whose: tuple[str, ...], *, from_start: bool) -> Iterator[Found]:
+    if whose == KERNEL:
         row = xid.judge(text)
         if row and row.cause in failures():
             fix = {"xid_fix": row.fix} if row.fix else {}
             yield Found(failures()[row.cause], {"xid": str(row.number), **fix}, by_code=True)
         return
     for code in forms.codes(text, from_start=from_start):
-        if code.cause in failures():
+        if code.cause in failures() and failures()[code.cause].origin in whose:
             is_errno = code.of == "errno"
             yield Found(failures()[code.cause], forms.words(code), True, is_errno)
 

@@ -13,7 +13,7 @@ from launcher import printable
 from launcher.diagnose import bars, shapes
 from launcher.diagnose.deaths import LAST_LINES, Block, LastWords, Moment
 from launcher.diagnose.hits import WORKED, Hit, Hits
-from launcher.diagnose.matching import Found, matches
+from launcher.diagnose.matching import ANYBODY, KERNEL, SERVER, Found, matches
 from launcher.diagnose.pulse import Pulse
 from launcher.diagnose.shapes import Kind
 from launcher.diagnose.tracebacks import Frames, function
@@ -37,9 +37,12 @@ _BETWEEN_BOOTS = re.compile(r"\s*|-- .*")  # as journalctl writes them
 
 
 class LogScan:
-    """What a log told of its last start so far."""
+    """What a log told of its last start so far. `is_apart`: it is what a server printed, or the
+    kernel, and nobody else's words are in it.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_apart: bool = False) -> None:
+        self._is_apart = is_apart
         self.pulse, self.ends, self._frames = Pulse(), LastWords(), Frames()
         self.hits = Hits(self.pulse, self.ends, self._frames)
         self.last: deque[str | bytes] = deque(
@@ -133,7 +136,7 @@ class LogScan:
     def _hear(self, line: str, words: str, kind: Kind) -> None:
         """A line of the kernel, and its words without the stamp."""
         self.pulse.at += 1
-        for found in matches(words, "kernel", but=self.hits.shown):
+        for found in matches(words, KERNEL, but=self.hits.shown):
             self._hit(found, printable.line(line), is_logged=False)
         if kind is Kind.COMPLAINT:
             self._complain("the kernel", line)
@@ -211,7 +214,8 @@ class LogScan:
             self._forgive()
         else:
             pulse.enter(phase)
-        if started := shapes.STARTED.match(told.text):
+        is_managers = self._may_be_a_managers(told)
+        if is_managers and (started := shapes.STARTED.match(told.text)):
             self._units.add(started["unit"])
         if self._is_a_stop(told):
             pulse.stopped_at = pulse.at
@@ -226,7 +230,8 @@ class LogScan:
         if witness.goes_on_after(told.text):
             return
         text, from_start = witness.evidence(told)
-        alike = matches(text, "server", from_start=from_start, but=self.hits.shown)
+        whose = ANYBODY if is_managers else SERVER
+        alike = matches(text, whose, from_start=from_start, but=self.hits.shown)
         known = [found for found in alike if self.hits.needed(found.failure, line)]
         for found in known:
             self._hit(found, line, is_logged=from_start)
@@ -268,8 +273,14 @@ class LogScan:
         is_told = self.ends.death or self.ends.is_told
         if not is_first or is_told or self.hits.tell_of_a_death():
             return False
-        words = shapes.STOP.match(told.text) if told.is_framed else None
-        return bool(words or (shapes.SHUTDOWN.match(told.text) and not self._ends_by_itself(told)))
+        if shapes.SHUTDOWN.match(told.text) or (told.is_framed and shapes.STOP.match(told.text)):
+            return True
+        is_managers = self._may_be_a_managers(told) and shapes.UNIT_STOP.match(told.text)
+        return bool(is_managers and not self._ends_by_itself(told))
+
+    def _may_be_a_managers(self, told: Said) -> bool:
+        """Whether systemd, or who else runs the server, may have written a line."""
+        return not (self._is_apart or told.is_framed)
 
     def _ends_by_itself(self, told: Said) -> bool:
         """Whether systemd tells that a unit is over, whose start this log tells, and of no other
@@ -297,7 +308,9 @@ class LogScan:
     def last_words(self) -> Block | None:
         """What died first, unless it went on."""
         death = self.ends.death
-        return None if death and self.pulse.worked - death.worked >= WORKED else death
+        if death and (self.pulse.worked - death.worked >= WORKED or death.is_heading):
+            return None
+        return death
 
     def last_exception(self) -> Block | None:
         """What was raised last, without the word that a process ends of it: there was no sign of

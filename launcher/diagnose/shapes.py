@@ -37,12 +37,16 @@ EXCEPTION = re.compile("|".join(log.exception_words for log in LOGS.values()))
 GONE = re.compile("|".join(log.death_words for log in LOGS.values()))
 START = re.compile("|".join(log.start_words for log in LOGS.values()))
 STOP = re.compile("|".join(log.stop_words for log in LOGS.values()))
-# uvicorn's, whoever asked it; and who runs the server.
+# uvicorn's, whoever asked it; and a terminal's.
 SHUTDOWN = re.compile(
     r"Shutting down$|Finished server process|Application shutdown complete|"
     # vLLM's, which a page shows without what its logger wrote in front
     r"\[shutdown\] EngineCore: trigger received signal=SIG(?:TERM|INT)$|"
-    r"KeyboardInterrupt|\^C|\S{1,80}\.service: (?:Deactivated successfully|Succeeded\.?$|Stopping)|"
+    r"KeyboardInterrupt|\^C"
+)
+# systemd's, which no logger frames.
+UNIT_STOP = re.compile(
+    r"\S{1,80}\.service: (?:Deactivated successfully|Succeeded\.?$|Stopping)|"
     r"Stopp(?:ing|ed) \S{1,80}\.service\b"
 )
 # systemd's, of a unit whose name it tells; older releases tell its description instead.
@@ -153,6 +157,7 @@ def _words() -> tuple[str, ...]:
         START,
         STOP,
         SHUTDOWN,
+        UNIT_STOP,
         STARTED,
         ENDED,
         OUR_START,

@@ -19,7 +19,7 @@ from launcher.knowledge import codes, rows, xid
 from launcher.knowledge.families import FAMILIES
 from launcher.plan.evidence import Known
 
-ORIGINS = ("kernel", "server")  # whose words they may be
+ORIGINS = ("kernel", "server", "manager")  # whose words they may be
 WEIGHTS = ("hardware", "host", "cause", "generic", "last")
 # The last: a step that a start may not come back from. It is told where the log ends in it.
 NEVER_THE_CAUSE = ("consequence", "note", "unfinished")

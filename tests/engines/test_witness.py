@@ -409,6 +409,7 @@ def test_a_file_is_diagnosed_alike_with_and_without_them(text: str, form: str, d
 @given(text=hostile, form=st.sampled_from(UNHEARD_OF))
 @example("0: systemd-oomd killed 0 process", UNHEARD_OF[4])
 @example("a.service: Found left-over process 7 (python) in control group", UNHEARD_OF[4])
+@example("Failed with result 'timeout'", UNHEARD_OF[0])
 def test_words_about_a_request_that_nobody_listed_are_no_evidence_either(
     tmp_path: Path, text: str, form: str
 ) -> None:
@@ -470,6 +471,8 @@ def test_a_row_takes_the_word_of_its_origin_alone(death: dict[str, str]) -> None
         assert all(witness.kernels(line) is not None for line in found.evidence)
         assert diagnose([], heard(death["text"])).cause == found.cause, "as the supervisor hears it"
         assert diagnose(told, []).origin != "kernel", "in the server's own output it is nobody's"
+    elif signature.origin == "manager":
+        assert diagnose(told, []).origin != "manager", "a server prints no words of systemd's"
     else:
         assert diagnose(told, []).cause == found.cause, "as the supervisor hears it"
         assert diagnose([], told).origin != "server", "the kernel does not say so"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from launcher.diagnose.matching import matches
+from launcher.diagnose.matching import KERNEL, matches
 from launcher.diagnose.unwrap import unwrap
 from launcher.doctor.checks.judging import Verdict, fail, ok, warn
 from launcher.engines import witness
@@ -71,7 +71,7 @@ def _fix(found: xid.Xid) -> str:
 def _is_fatal(line: str) -> bool:
     """As `diagnose` has it."""
     words = _words(line) or ""
-    return any(found.failure.id == "nvlink-error" for found in matches(words, "kernel"))
+    return any(found.failure.id == "nvlink-error" for found in matches(words, KERNEL))
 
 
 def kernel_nvswitch(host: Host, plan: Plan) -> Verdict:
@@ -123,7 +123,7 @@ def _lost(words: str) -> str | None:
     """
     if "Xid (" in words or not words.startswith(DRIVER):
         return None
-    known = (one for one, *_ in matches(words, "kernel") if one.weight == "hardware")
+    known = (one for one, *_ in matches(words, KERNEL) if one.weight == "hardware")
     return next((one.fix for one in known), None)
 
 
