@@ -18,7 +18,7 @@ from tree_sitter import Language, Parser, Tree
 
 from launcher.api import texts
 from launcher.errors import UserError
-from launcher.formats import bash
+from launcher.formats import bashtree
 
 FORMS = [path for path in sorted((TESTS / "lint/cases").iterdir()) if path.suffix != ".source"]
 SCRIPTS = [TESTS / "golden/card-0.5.23.sh", *FORMS]
@@ -60,7 +60,7 @@ def judged(text: str) -> Any:
 
 def test_a_launch_is_read_alike(grammar: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     native = [judged(path.read_text()) for path in SCRIPTS]
-    monkeypatch.setattr(bash, "parsed", grammar.parsed)
+    monkeypatch.setattr(bashtree, "parsed", grammar.parsed)
 
     assert [judged(path.read_text()) for path in SCRIPTS] == native
     assert grammar.parsed.cache_info().misses > 20
