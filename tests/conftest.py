@@ -49,6 +49,10 @@ def _needs(folder: Path, how: str) -> pytest.MarkDecorator:
 needs_engine = _needs(ENGINE, "make engine")
 needs_vllm = _needs(VLLM_ENGINE, "make engine ENGINE=vllm")
 NEEDS = {"sglang": needs_engine, "vllm": needs_vllm}
+FULL = Path("/dev/full")
+needs_full_disk = pytest.mark.skipif(
+    not os.access(FULL, os.W_OK), reason=f"{FULL} is not there, or not for this user to write"
+)
 GLM5_SERVE = Path(sys.executable).with_name("glm5-serve")
 # seconds before a test gives up on something that hangs; never a measurement, nor a deadline that
 # a busy machine may miss

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from conftest import GLM5_SERVE, ROOT, World
+from conftest import FULL, GLM5_SERVE, ROOT, World, needs_full_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -212,10 +212,11 @@ def test_a_word_of_another_tool_gets_ours(world: World, word: str) -> None:
     assert f"`glm5-serve {KNOWN_AS[word]}`" in ran.stderr
 
 
+@needs_full_disk
 @pytest.mark.parametrize("words", ["--help", "render 8xpro6000"])
 def test_a_full_disk_is_no_bug_of_ours_where_nobody_can_be_told(world: World, words: str) -> None:
     """What is told of it where somebody can: test_output.py."""
-    with Path("/dev/full").open("w") as full:
+    with FULL.open("w") as full:
         both = subprocess.run([GLM5_SERVE, *words.split()], stdout=full, stderr=full, timeout=60)
 
     assert both.returncode == 78

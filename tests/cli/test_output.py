@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
-from conftest import GLM5_SERVE, PATIENCE, World, warm
+from conftest import FULL, GLM5_SERVE, PATIENCE, World, needs_full_disk, warm
 
 COMMANDS = {
     "--help": 0,
@@ -64,11 +63,10 @@ def test_a_reader_that_is_gone_is_no_fault(world: World, words: str) -> None:
     assert (ran.returncode, ran.stderr) == (COMMANDS[words], "")
 
 
+@needs_full_disk
 @pytest.mark.parametrize("words", [*COMMANDS])
 def test_a_full_disk_is_told(world: World, words: str) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full")
-    ran = printed(world, words, os.open("/dev/full", os.O_WRONLY))
+    ran = printed(world, words, os.open(FULL, os.O_WRONLY))
 
     assert ran.returncode == 78
     assert ran.stderr.startswith("error  cannot write the output: no space left on device\nfix    ")

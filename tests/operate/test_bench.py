@@ -21,7 +21,7 @@ import jsonschema
 import psutil
 import pytest
 import requests
-from conftest import ROOT, World, end, until
+from conftest import FULL, ROOT, World, end, needs_full_disk, until
 from rig.mounts import mounted
 
 from launcher.engines.engine import generator as generator_of
@@ -325,14 +325,12 @@ def test_a_server_that_dies_under_it_is_named(world: World) -> None:
     assert "the server did not stay up: backoff" in said
 
 
+@needs_full_disk
 def test_a_disk_that_takes_no_more_is_told(tmp_path: Path) -> None:
-    full = Path("/dev/full")
-    if not full.exists():
-        pytest.skip("no /dev/full")
     from launcher.operate.bench_files import Created
 
     made = Created(tmp_path / "file")
-    full_disk = os.open(full, os.O_WRONLY)
+    full_disk = os.open(FULL, os.O_WRONLY)
     os.dup2(full_disk, made._file)
     os.close(full_disk)
     with made:

@@ -48,7 +48,8 @@ def test_a_start_is_kept_and_the_next_one_is_told_beside_it(world: World) -> Non
     assert "the last that became ready, run 1" in said.stdout
     assert picture.read_text().startswith("<svg")
     assert world.run("events", "--starts", "--svg", "x.png").returncode == 2
-    assert "cannot write" in world.run("events", "--starts", "--svg", "/no/such/x.svg").stderr
+    nowhere = world.run("events", "--starts", "--svg", world.folder / "none/x.svg")
+    assert "cannot write" in nowhere.stderr
 
 
 def texts(*past: PastStart, width: int = 100) -> list[str]:
