@@ -20,8 +20,10 @@ def read(source: str) -> tuple[Node, bool, str]:
     for _ in range(MOST_READS):
         if not _SIGN.search(source) or not (found := [*_signs(root)]):
             break
+        letters = bytearray(source, "ascii")
         for at in found:
-            source = f"{source[:at]}xx{source[at + 2 :]}"
+            letters[at : at + 2] = b"xx"
+        source = letters.decode("ascii")
         root, is_whole = parsed(source)
     return root, is_whole, source
 
